@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -23,6 +23,7 @@ from tests.bundle.conftest import Made, broken, bundle
 from tests.bundle.layouts import BASE, ZSTD, image, multi, own
 
 A, LATEST, B, M = (f"docker.io/fgtest/{n}" for n in ("a:1.0", "a:latest", "b:1.0", "m:1.0"))
+OTHER = "sha256:" + "f" * 64
 OLD = EngineImage("sha256:" + "0" * 64, ("sha256:" + "1" * 64,))
 
 
@@ -38,7 +39,6 @@ class Recorder(Engine):
     has: Present = field(default_factory=Present)
     names: dict[str, EngineImage] = field(default_factory=dict)
     sent: bytearray = field(default_factory=bytearray)
-    aborted: bool = False
     finished: bool = False
     calls: list[str] = field(default_factory=list)
 
@@ -59,44 +59,31 @@ class Recorder(Engine):
 
     def load(self, platform: str, pieces: Iterable[bytes]) -> str:
         self.sent.clear()
-        try:
-            for piece in pieces:
-                self.sent += piece
-                if self.fault == "dies" and len(self.sent) > 5000:
-                    raise EngineError("docker load failed: no space left on device")
-        except BaseException:
-            self.aborted = True
-            raise
+        for piece in pieces:
+            self.sent += piece
+            if self.fault == "dies" and len(self.sent) > 5000:
+                raise EngineError("docker load failed: no space left on device")
         self.finished = True
-        for item in json.loads(self.file("manifest.json")):
+        digests = {
+            e["annotations"]["io.containerd.image.name"]: e["digest"] for e in self.json("index.json")["manifests"]
+        }
+        for item in self.json("manifest.json"):
+            layers = [] if self.fault == "no layers" else self.json(item["Config"])["rootfs"]["diff_ids"]
+            config = "sha256:" + item["Config"].rpartition("/")[2]
             for name in item["RepoTags"]:
-                self.names[name] = self.image(item)
+                digest = digests[name] if self.containerd_store else config
+                self.names[name] = EngineImage(OTHER if self.fault == "other id" else digest, tuple(layers))
         if self.fault == "fails after naming":
             raise EngineError("docker load failed: invalid diffID")
         return "Loaded image\nError unpacking image"
-
-    def image(self, item: dict[str, object]) -> EngineImage:
-        config = json.loads(self.file(str(item["Config"])))
-        layers = config["rootfs"]["diff_ids"]
-        if self.fault == "no layers":
-            layers = []
-        digest = "sha256:" + str(item["Config"]).rpartition("/")[2]
-        if self.containerd_store:
-            entries = json.loads(self.file("index.json"))["manifests"]
-            digests = {entry["annotations"]["io.containerd.image.name"]: entry["digest"] for entry in entries}
-            [digest] = {digests[name] for name in cast("list[str]", item["RepoTags"])}
-        return EngineImage("sha256:" + "f" * 64 if self.fault == "other id" else digest, tuple(layers))
 
     def files(self) -> dict[str, bytes]:
         """Every member and its content."""
         with tarfile.open(fileobj=io.BytesIO(bytes(self.sent))) as tar:
             return {info.name: tar.extractfile(info).read() if info.isfile() else b"" for info in tar}  # type: ignore[union-attr]
 
-    def file(self, name: str) -> bytes:
-        return self.files()[name]
-
-    def members(self) -> list[str]:
-        return list(self.files())
+    def json(self, name: str) -> Any:
+        return json.loads(self.files()[name])
 
     def blobs(self) -> set[str]:
         """The digests of the blobs among them."""
@@ -143,10 +130,10 @@ def test_one_platform_is_sent_as_flat_manifests(tmp_path: Path, platform: str) -
     engine = Recorder(own=platform)
     load(io.BytesIO(made.data), engine)
     platform_image = next(v for v in made.index.images[0].platform_images if v.platform == platform)
-    index = json.loads(engine.file("index.json"))
+    index = engine.json("index.json")
     assert [entry["digest"] for entry in index["manifests"]] == [platform_image.manifest.digest]
     assert engine.blobs() == {blob.digest for blob in platform_image.blobs()}
-    assert engine.members()[-3:] == ["manifest.json", "index.json", "oci-layout"]
+    assert [*engine.files()][-3:] == ["manifest.json", "index.json", "oci-layout"]
     assert engine.sent.endswith(bytes(1024))
 
 
@@ -184,7 +171,7 @@ def test_one_platform_that_is_asked_for_is_loaded_alone(made: Made) -> None:
 def test_only(made: Made) -> None:
     load(io.BytesIO(made.data), engine := Recorder(), only=("b",))
     assert set(engine.names) == {B}
-    assert {i["Config"] for i in json.loads(engine.file("manifest.json"))} < set(engine.members())
+    assert {i["Config"] for i in engine.json("manifest.json")} < engine.files().keys()
     with pytest.raises(InputError, match="alpine: is not in the bundle"):
         load(io.BytesIO(made.data), unasked := Recorder(), only=("b", "alpine"))
     assert not unasked.sent
@@ -233,7 +220,7 @@ def test_the_engine_is_cut_off_at_the_first_damage_and_all_damage_is_told(made: 
     data[last.start] ^= 1
     with pytest.raises(BundleError, match="damaged in 2 places"):
         load(io.BytesIO(bytes(data)), engine := Recorder())
-    assert engine.aborted
+    assert not engine.finished
     assert first.name.encode() in engine.sent and last.name.encode() not in engine.sent
     assert engine.sent.endswith(header(first.name, first.size)), "its last piece, here the only one, was sent"
 

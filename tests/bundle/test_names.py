@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,7 +73,7 @@ def test_what_is_not_in_it_or_has_several_meanings_is_told(made: Made, tmp_path:
 def test_an_engine_gets_the_new_names_of_what_is_chosen(made: Made, file: Path, prefix: str) -> None:
     load(file, engine := Recorder(), only=["b", "a"], retag=prefix)
     expected = [f"10.0.0.5:8443/mirror/{name}" for name in ("a:1.0", "a:latest", "b:1.0")]
-    entries = json.loads(engine.file("index.json"))["manifests"]
+    entries = engine.json("index.json")["manifests"]
     assert sorted(engine.names) == [entry["annotations"]["io.containerd.image.name"] for entry in entries] == expected
     with pytest.raises(InputError, match="--retag"):
         load(file, unasked := Recorder(), retag="a b")
