@@ -1,14 +1,16 @@
-"""The commands that need no engine: what they print, and their exit codes."""
+"""The commands that need no engine: what they print, and their exit codes; what the library exports."""
 
 from __future__ import annotations
 
 import json
 import re
 import sys
+import types
 from pathlib import Path
 
 import pytest
 
+from generator import bundle
 from generator.bundle.index import short_root
 from generator.bundle.report import images_table
 from generator.config.reference import familiar, normalize, short
@@ -82,3 +84,11 @@ def test_names(reference: str, full: str, shown: str, last: str) -> None:
     assert familiar(full) == shown
     assert normalize(shown) == full
     assert short(full) == last
+
+
+def test_what_it_exports_are_functions_and_types_not_the_modules_of_their_names() -> None:
+    for name in bundle.__all__:
+        exported = getattr(bundle, name)
+        assert not isinstance(exported, types.ModuleType), name
+        # a dataclass without a docstring is given its signature
+        assert exported.__doc__ and not exported.__doc__.startswith(f"{name}("), name
