@@ -110,11 +110,21 @@ def test_a_registry_that_is_busy_when_rights_are_asked_for_is_asked_again(
     assert set(registry.manifests) == {"inside/fate/b"}, "one image alone"
 
 
-@pytest.mark.parametrize("prefix", ["10.0.0.5:8443", "harbor.example.com", "docker.io", "localhost"])
-def test_a_registry_without_a_path_is_refused(file: Path, prefix: str) -> None:
-    with pytest.raises(InputError, match=f'"{prefix}" is a registry without a path') as error:
+@pytest.mark.parametrize(
+    ("prefix", "wrong", "hint"),
+    [
+        *(
+            (host, f'"{host}" is a registry without a path', f"{host}/PROJECT; on Docker Hub docker.io/NAMESPACE")
+            for host in ("10.0.0.5:8443", "harbor.example.com", "docker.io", "localhost")
+        ),
+        ("team", '"team" names no registry', "such as 10.0.0.5:8443/team, or docker.io/team"),
+        ("10.0.0.5:8443/a b", '"10.0.0.5:8443/a b": a space is not allowed', ""),
+    ],
+)
+def test_a_prefix_without_a_registry_or_a_path_is_refused(file: Path, prefix: str, wrong: str, hint: str) -> None:
+    with pytest.raises(InputError, match=f"REGISTRY/PREFIX: {wrong}") as error:
         push(file, prefix, state=file.parent, environment={})
-    assert error.value.hint.startswith(f"{prefix}/PROJECT")
+    assert error.value.hint == hint
 
 
 @pytest.fixture
