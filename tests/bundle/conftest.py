@@ -40,9 +40,10 @@ class Made:
         member = self.member(name)
         return self.data[member.start : member.start + member.size]
 
-    def flipped(self, position: int, mask: int = 1) -> bytes:
+    def flipped(self, *positions: int, mask: int = 1) -> bytes:
         changed = bytearray(self.data)
-        changed[position] ^= mask
+        for position in positions:
+            changed[position] ^= mask
         return bytes(changed)
 
 
@@ -128,14 +129,13 @@ def broken(made: Made) -> dict[str, bytes]:
     """Bundles with something wrong, of which nothing may be taken; what is in b is wanted, what is in m is not."""
     config, end = made.member("config:b"), len(made.data)
     index, manifest = made.member("index.json"), made.member("manifest.json")
-    several = bytearray(made.data)
-    for number in [*(member.start for member in made.members[4:]), made.members[5].offset + 7, end - 3]:
-        several[number] ^= 1
+    starts = (member.start for member in made.members[4:])
+    several = made.flipped(*starts, made.members[5].offset + 7, end - 3)
     other = made.content("config:b").replace(b"/bin/true", b"/bin/evil")
     renamed = made.data[manifest.offset : manifest.start]
     found = {
-        "several": bytes(several),
-        "cut and flipped": bytes(several[: end // 2]),
+        "several": several,
+        "cut and flipped": several[: end // 2],
         "bundle index": made.flipped(700),
         "bundle index that says another name": rewritten(
             made, lambda r: r["images"][0].update(references=["docker.io/library/alpine:3"])

@@ -202,6 +202,6 @@ def test_no_second_spelling(made: Made, position: int, mask: int, first: bool) -
     """A changed header is refused, also with a right checksum."""
     at = 0 if first else made.member("index.json").offset
     # the checksum itself is left out
-    changed = made.flipped(at + (position if position < 148 else position + 8), mask)
+    changed = made.flipped(at + (position if position < 148 else position + 8), mask=mask)
     with pytest.raises(BundleError):
         verify(io.BytesIO(changed[:at] + sealed(changed[at : at + BLOCK]) + changed[at + BLOCK :]))

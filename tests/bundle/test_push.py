@@ -8,14 +8,12 @@ from pathlib import Path
 import pytest
 import trustme
 
-from generator.bundle.format import members_of
 from generator.bundle.push import push
-from generator.bundle.reader import inspect
 from generator.bundle.save import save
 from generator.errors import BundleError, EngineError, InputError
 from generator.registry.publish import Published
 from tests.bake.test_publish import Asked
-from tests.bundle.conftest import Made, broken
+from tests.bundle.conftest import Made, broken, made_of
 from tests.bundle.layouts import BASE, image, own
 from tests.harbor import Harbor
 from tests.loopback import Loopback, error_of, says
@@ -153,14 +151,13 @@ def test_what_a_delta_leaves_out_is_mounted_from_where_the_registry_has_it(
 def test_a_base_s_damaged_layer_is_not_sent_whole(registry: Loopback, delta: tuple[Path, Path]) -> None:
     """Of a base bundle only the layers that are pushed are read."""
     base, file = delta
-    layers = [member for member in members_of(inspect(base).index) if member.role == "layer"]
-    data = bytearray(base.read_bytes())
-    for layer in layers:
-        data[layer.start] ^= 1
+    made = made_of(base)
+    layers = [member for member in made.members if member.role == "layer"]
+    data = made.flipped(*(layer.start for layer in layers))
     base.write_bytes(data)
     with pytest.raises(BundleError, match="is damaged") as error:
         send(registry, file, bases=[base])
     assert "no tag was written" in error.value.message
     assert not any(registry.manifests.values())
     for layer in layers:
-        assert bytes(data[layer.start : layer.start + layer.size]) not in registry.uploads.values()
+        assert data[layer.start : layer.start + layer.size] not in registry.uploads.values()
