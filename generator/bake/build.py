@@ -236,8 +236,8 @@ def source_images(job: Job, layouts: Mapping[str, Path]) -> tuple[SourceImage, .
 def _export(context: BakeContext, layouts: Mapping[str, Path], again: bool) -> BakeResult:
     """Has bake write the layouts; the blobs stay between runs, as a cache. Returns the result of what was built."""
     job, root = context.job, context.state.parent
-    # from there on images that are exported beside each other do not see each other's layers, so that a base would come
-    # once for each image that stands on it: at 1 GB of images, twice the time
+    # from BUILDX_APART on (containerd 2) images that are exported beside each other do not see each other's layers, so
+    # that a base would come once for each image that stands on it: at 1 GB of images, twice the time
     first = one_of_each_base(job) if context.facts.buildx >= BUILDX_APART else ()
     inputs = bases_digest(context.workspace, job) if first else ""
     sent = context.state / "layouts/shared" / f"bases-{inputs}"

@@ -160,14 +160,16 @@ def make_context(
     if options.output == "push" or (others and (plan.files or plan.settings.images)):
         from generator.bake.publish import base_problems
 
-        alone = base_problems(build.job.involved, env, authorities, facts.engine.insecure)
+        wrong = base_problems(build.job.involved, env, authorities, facts.engine.insecure)
         if options.output == "push":
-            inputs += alone
+            inputs += wrong
         else:
-            notes += [f"warning: {problem}" for problem in alone]
+            notes += [f"warning: {problem}" for problem in wrong]
     raise_problems(inputs, problems)
-    for note in (*notes, *build.job.left_out):
+    for note in notes:
         say(docker.redact(note))
+    for note in build.job.left_out:
+        say(note)
     for checkout in states.values():
         if checkout.commit or checkout.dirty:
             say(checkout.describe())
@@ -181,10 +183,10 @@ def make_context(
         overrides.append("*.attest=type=provenance,mode=min")
     if plan.settings.cache_to and not facts.multi_platform:
         # buildx would refuse the whole build
-        wrong = "the docker driver on this image store (graphdriver) cannot write caches"
+        why = "the docker driver on this image store (graphdriver) cannot write caches"
         step = f"create a builder that can: {create_command(plan)}, then --builder fategen"
         where = plan.settings.where("CACHE_TO")
-        say(docker.redact(f"{where}: CACHE_TO is ignored in this run: {wrong}; {step}"))
+        say(docker.redact(f"{where}: CACHE_TO is ignored in this run: {why}; {step}"))
         overrides.append(NO_CACHE_EXPORT)
     return BakeContext(
         docker=docker,

@@ -38,7 +38,7 @@ class View:
         self._job = job
         self._clock = clock
         self.note = write
-        """shows something to know between two processes"""
+        """shows a line: of a step, or something to know between two processes"""
         self._verbose = verbose
         self._width = max(len(job.shown(target.name)) for target in job.involved)
         self._platform = max(len(platform) for target in job.involved for platform in target.platforms)

@@ -238,8 +238,11 @@ def _present_layers(index: BundleIndex, chosen: BundleIndex, present: Present, o
 
 def _check_readable(engine: Engine, chosen: BundleIndex, present: frozenset[str]) -> None:
     """Raises EngineError if the engine cannot unpack what it would be sent: otherwise it fails after gigabytes."""
-    zstd = {b for i in chosen.images for b in i.blobs() if b.media_type in ZSTD_TYPES and b.digest not in present}
-    images = [image.label for image in chosen.images if not zstd.isdisjoint(image.blobs())]
+    images = [
+        image.label
+        for image in chosen.images
+        if any(blob.media_type in ZSTD_TYPES and blob.digest not in present for blob in image.blobs())
+    ]
     if images and not engine.reads_zstd():
         which = f"the layers of {', '.join(images)} are compressed with zstd"
         raise EngineError(

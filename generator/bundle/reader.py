@@ -379,6 +379,9 @@ def verify_rest(bundle: Bundle, progress: Progress = quiet) -> None:
         try:
             for _ in checker.member(member, bundle.stream.at(member.offset)):
                 pass
+        except DamagedError:
+            # it was cut while it is read; what other threads find is listed too
+            checker.damages.append(Damage(member.label, member.images, member.offset, member.end, _MISSING))
         except BundleError as error:
             # a bad sector is one damaged place among others
             if not isinstance(error.__cause__, OSError):

@@ -127,6 +127,9 @@ def leave_out(index: BundleIndex, bases: Sequence[BundleIndex]) -> BundleIndex:
 
 def root_digest(output: Path) -> str | None:
     """The root digest of the bundle at ``output``; "" if it is not a bundle, None if there is no file."""
+    if not output.is_file():
+        # a pipe would be waited for
+        return None
     try:
         return inspect(output).index.root
     except BundleError:

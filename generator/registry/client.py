@@ -38,7 +38,7 @@ _NO_PROJECT = re.compile(r"project \S+ not found|repository .*does not exist|NAM
 
 @dataclass(frozen=True)
 class RawManifest:
-    """A manifest or an index as the registry sent it."""
+    """A manifest or an index, with the digest of its ``data``, as the registry sent it or gets it."""
 
     digest: str
     media_type: str

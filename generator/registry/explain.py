@@ -69,10 +69,12 @@ def find_push_problems(access: Access, paths: Sequence[str]) -> list[Refusal]:
     try:
         registry = Registry(access)
         registry.log_in()
+    except RegistryError as error:
+        # that of the whole registry
+        refusals: dict[str, RegistryError | None] = {"": error}
+    else:
         with workers(8) as pool:
             refusals = dict(zip(paths, pool.map(registry.refusal, paths), strict=True))
-    except RegistryError as error:
-        refusals = {"": error}
     groups: dict[tuple[ErrorKind, str], dict[str, RegistryError]] = {}
     for path, refusal in refusals.items():
         if refusal is not None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from generator.errors import EngineError, InputError, Problem
 from generator.files import disk_errors, lock, write_atomically
-from generator.images.image import Contents
+from generator.images.image import Contents, sha256
 from generator.images.oci import INDEX_TYPES, Descriptor, parse_index
 from generator.images.strictjson import Malformed
 from generator.progress import Progress, quiet, say
@@ -233,7 +233,7 @@ class Publisher:
                 raise
         for manifest in dict.fromkeys((*publication.contents.manifests, publication.target)):
             data = b"".join(publication.read(manifest))
-            raw = RawManifest(manifest.digest, manifest.media_type, data)
+            raw = RawManifest(sha256(data), manifest.media_type, data)
             self._registry.put_manifest(publication.path, manifest.digest, raw)
         return sent
 

@@ -101,9 +101,8 @@ class Session:
         # locked while a token is requested: all threads wait for the same one
         self._tokens_lock = threading.Lock()
         host = "registry-1.docker.io" if access.host == HUB else access.host
-        schemes = ["http", "https"] if access.insecure else ["https"]
-        while True:
-            self._base = f"{schemes.pop()}://{host}"
+        for scheme in ("https", "http"):
+            self._base = f"{scheme}://{host}"
             try:
                 # not again if there is no connection at all: its address may be wrong
                 response = self.retried(
@@ -111,7 +110,7 @@ class Session:
                 )
                 break
             except RegistryError as error:
-                if error.status or not schemes:
+                if error.status or not access.insecure or scheme == "http":
                     raise
         if response.status not in (200, 401):
             raise self.error(response, "unknown")

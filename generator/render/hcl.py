@@ -71,7 +71,13 @@ def text_list(items: Sequence[str]) -> Sequence[str]:
 
 FILTERS: dict[str, Callable[..., str | Sequence[str]]] = {
     "hcl": quote,
-    **{f.__name__: f for f in (hcl_list, comment, exec_form, sed_pattern, sed_text, shell_words, text_list)},
+    "hcl_list": hcl_list,
+    "comment": comment,
+    "exec_form": exec_form,
+    "sed_pattern": sed_pattern,
+    "sed_text": sed_text,
+    "shell_words": shell_words,
+    "text_list": text_list,
 }
 """What templates call them."""
 

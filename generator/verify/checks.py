@@ -138,12 +138,12 @@ def _binaries(image: str, contract: Contract, platform: str, content: Content) -
     A second interpreter beside the platform's own is for 32-bit programs, which the platform runs as well.
     """
     system, _, architecture = platform.partition("/")
-    elf = architecture.partition("/")[0]
+    own = architecture.partition("/")[0]
     programs, interpreters = _programs(content), _interpreters(content)
-    if not contract.where or system != "linux" or elf not in MACHINES.values() or not (programs or interpreters):
+    if not contract.where or system != "linux" or own not in MACHINES.values() or not (programs or interpreters):
         return
-    wrong = {path: other for path, other in programs.items() if other != elf and not _EMULATOR.fullmatch(path)}
-    if elf not in interpreters.values():
+    wrong = {path: other for path, other in programs.items() if other != own and not _EMULATOR.fullmatch(path)}
+    if own not in interpreters.values():
         wrong |= interpreters
     expected = f"ELF for {architecture}"
     shown = [f"{path} ({other})" for path, other in wrong.items()]
@@ -157,7 +157,7 @@ def _binaries(image: str, contract: Contract, platform: str, content: Content) -
 
 
 def _programs(content: Content) -> dict[str, str]:
-    """Path -> ELF of the programs that are in a directory of the image's PATH, in its order."""
+    """Path -> architecture of the programs that are in a directory of the image's PATH, in its order."""
     places = [*content.settings.environment.get("PATH", "").split(":"), *ALWAYS]
     directories = dict.fromkeys(content.resolve(f"{place}/.") for place in places if place.startswith("/"))
     order = {directory: number for number, directory in enumerate(directories)}
@@ -170,7 +170,7 @@ def _programs(content: Content) -> dict[str, str]:
 
 
 def _interpreters(content: Content) -> dict[str, str]:
-    """Path -> ELF: commonly a link to a file that has its version in its name."""
+    """Path -> architecture: commonly a link to a file that has its version in its name."""
     paths = sorted(path for path in content.files if "/ld" in path and _INTERPRETER.fullmatch(path))
     return {path: entry.elf for path in paths if (entry := content.find(path)) and entry.elf}
 

@@ -222,6 +222,8 @@ def test_load_needs_an_engine_that_keeps_what_is_built(plan: Plan) -> None:
     [problem] = build_problems(build, GONE)
     assert problem.message == "no Docker daemon answers: start it"
     assert not build_problems(build, facts_of())
+    pushed = build_of(plan, "roll", output="push")
+    assert not build_problems(pushed, facts_of(store="graphdriver", driver="remote"))
     assert not build_problems(build_of(plan, "egg", output="load"), facts_of(store="graphdriver")), (
         "it has one platform"
     )

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from generator.bundle import index as bundle_index
 from generator.bundle.format import header
-from generator.bundle.index import decode, short_root
+from generator.bundle.index import BundleIndex, decode, short_root
 from generator.bundle.reader import DamagedError, inspect, iter_verified, open_bundle, verify
 from generator.errors import BundleError, InputError
 from generator.images.strictjson import MAX_METADATA_SIZE, Malformed
@@ -52,6 +53,21 @@ def test_of_a_member_that_is_read_in_part_the_rest_is_checked_too(made: Made) ->
                 assert [damage.what for damage in error.damages] == [layer.label] * damages
             else:
                 assert not damages
+
+
+def test_a_file_that_is_cut_while_it_is_verified_is_told_with_all_other_damage(made: Made, tmp_path: Path) -> None:
+    layer, last = made.member("layer:b"), made.members[-1]
+    file = tmp_path / "file.tar"
+    file.write_bytes(made.flipped(layer.start))
+
+    def cut(index: BundleIndex, name: str) -> str:
+        os.truncate(file, last.start)
+        return ""
+
+    with pytest.raises(DamagedError, match="is damaged in 3 places") as caught:
+        verify(file, approve=cut)
+    assert [damage.what for damage in caught.value.damages] == [layer.label, last.label, "the end mark"]
+    assert f"{last.offset}-{len(made.data) - 1}" in caught.value.hint
 
 
 def check(data: bytes) -> None:
@@ -180,6 +196,12 @@ def test_an_index_that_is_none(made: Made, change: Callable[[bytes], bytes], wor
 def test_an_index_that_is_too_large_is_not_parsed() -> None:
     with pytest.raises(Malformed, match="bytes of metadata, at most"):
         decode(b"[" * (MAX_METADATA_SIZE + 1))
+
+
+def test_an_index_of_too_many_blobs_is_refused(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle_index, "MAX_MEMBERS", len(made.index.blobs()) - 1)
+    with pytest.raises(Malformed, match="it has too many blobs"):
+        decode(made.content("fategen/bundle.json"))
 
 
 OTHER_FILES = {
