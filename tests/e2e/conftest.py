@@ -58,32 +58,32 @@ class Ran:
     err: str
 
 
-Fategen = Callable[..., Ran]
-
-
 def succeeded(ran: Ran) -> Ran:
     assert ran.code == 0, ran.out + ran.err
     return ran
 
 
-@pytest.fixture(scope="session")
-def fategen() -> Fategen:
-    """Runs ``fategen ARGS`` in a directory, with changes to the environment (None takes a variable away)."""
+FATEGEN = (sys.executable, "-m", "generator")
 
-    def run(*args: str, cwd: Path, env: dict[str, str | None] | None = None, timeout: float = 900) -> Ran:
-        environment = {k: v for k, v in {**os.environ, **(env or {})}.items() if v is not None}
-        done = subprocess.run(
-            [sys.executable, "-m", "generator", *args],
-            cwd=cwd,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
-        return Ran(done.returncode, done.stdout, done.stderr)
 
-    return run
+def start(*args: str, cwd: Path, **options: Any) -> subprocess.Popen[str]:
+    """``fategen ARGS`` in a directory, in the background."""
+    return subprocess.Popen([*FATEGEN, *args], cwd=cwd, stdin=subprocess.DEVNULL, text=True, **options)
+
+
+def fategen(*args: str, cwd: Path, env: dict[str, str] | None = None) -> Ran:
+    """Runs ``fategen ARGS`` in a directory, with changes to the environment."""
+    environment = {**os.environ, **(env or {})}
+    done = subprocess.run(
+        [*FATEGEN, *args],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
 
 
 def docker(*args: str, check: bool = True, timeout: float = 300) -> str:
@@ -159,36 +159,34 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
     return run
 
 
-def make_project(fategen: Fategen, directory: Path, *commands: tuple[str, ...], env: str = "", **sample: Any) -> Path:
-    """A rendered project of the sample sources with more lines in ``.env``, after these commands of fategen."""
+def make_project(directory: Path, *commands: tuple[str, ...], **sample: Any) -> Path:
+    """A rendered project of the sample sources, after these commands of fategen."""
     make_sample_project(directory, **sample)
-    with (directory / ".env").open("a", encoding="utf-8") as file:
-        file.write(env)
     for command in (("render",), *commands):
         succeeded(fategen(*command, cwd=directory))
     return directory
 
 
 @pytest.fixture(scope="session")
-def sample(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sample(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A rendered project of the sample sources. Tests that change it take ``own_sample``."""
-    return make_project(fategen, tmp_path_factory.mktemp("sample"), namespace="federatedai")
+    return make_project(tmp_path_factory.mktemp("sample"), namespace="federatedai")
 
 
 _NUMBERS = itertools.count(1)
 
 
 @pytest.fixture
-def own_sample(registry: str, fategen: Fategen, tmp_path: Path) -> Path:
+def own_sample(registry: str, tmp_path: Path) -> Path:
     """A rendered project with a copy of the sample sources that the test may break, and a namespace of its own."""
     copy = tmp_path / "sources"
     shutil.copytree(SAMPLE, copy, ignore=shutil.ignore_patterns("target"))
     namespace = f"own-{os.getpid()}-{next(_NUMBERS)}"
-    return make_project(fategen, tmp_path / "project", namespace=namespace, sample=copy)
+    return make_project(tmp_path / "project", namespace=namespace, sample=copy)
 
 
 @pytest.fixture(scope="session")
-def pushed(sample: Path, fategen: Fategen, once: Once) -> Path:
+def pushed(sample: Path, once: Once) -> Path:
     """The sample project, all of whose images are in the registry."""
     once("pushed", lambda: succeeded(fategen("bake", "all", "--push", "--overwrite", cwd=sample)))
     return sample

@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ import pytest
 
 from generator.bake.prepare import lock_project
 from generator.project import Project
-from tests.e2e.conftest import Fategen, digest_of, is_pushed, registry_get, succeeded
+from tests.e2e.conftest import FATEGEN, digest_of, fategen, is_pushed, registry_get, start, succeeded
 from tests.picture import on_terminal
 
 JAVA = ("federation", "proxy", "roll", "meta-service", "fateboard")
@@ -36,7 +35,7 @@ def add_to_storage(project: Path, line: str) -> None:
 
 
 def test_a_release_that_is_pushed_again_was_there_and_is_reported_as_the_registry_has_it(
-    pushed: Path, fategen: Fategen, registry: str
+    pushed: Path, registry: str
 ) -> None:
     ran = succeeded(fategen("bake", "all", "--push", "--format", "json", cwd=pushed))
     result = {one["image"]: one for one in json.loads(ran.out)}
@@ -54,7 +53,7 @@ def test_a_release_that_is_pushed_again_was_there_and_is_reported_as_the_registr
 
 
 @EACH_BUILDX
-def test_both_buildx_build_local_sources_outside_of_the_project(pushed: Path, fategen: Fategen, buildx: str) -> None:
+def test_both_buildx_build_local_sources_outside_of_the_project(pushed: Path, buildx: str) -> None:
     env = {"DOCKER_CONFIG": os.environ[f"FATEGEN_SANDBOX_BUILDX_{buildx}"]}
     ran = succeeded(fategen("bake", "roll", "python", cwd=pushed, env=env))
     assert ran.out.splitlines()[0].split() == ["IMAGE", "BUILT", "IN", "PLATFORMS"]
@@ -63,16 +62,14 @@ def test_both_buildx_build_local_sources_outside_of_the_project(pushed: Path, fa
     assert tag.endswith("/roll:1.3.0-release")
 
 
-def test_a_base_that_the_engine_lacks_is_loaded_before_the_images_that_share_it(
-    pushed: Path, fategen: Fategen, registry: str
-) -> None:
+def test_a_base_that_the_engine_lacks_is_loaded_before_the_images_that_share_it(pushed: Path, registry: str) -> None:
     prefix = f"PREFIX={registry}/unpacked-{os.getpid()}"
     bake = ("bake", "proxy", "roll", "--load", "--platform", "linux/amd64", "--set", prefix)
     assert "loading one image of each base: proxy" in succeeded(fategen(*bake, cwd=pushed)).err
     assert "building and loading: proxy, roll" in succeeded(fategen(*bake, cwd=pushed)).err
 
 
-def test_one_broken_component_publishes_nothing(own_sample: Path, fategen: Fategen, registry: str) -> None:
+def test_one_broken_component_publishes_nothing(own_sample: Path, registry: str) -> None:
     add_to_storage(own_sample, "this is not C++")
     ran = fategen("bake", "all", "--push", cwd=own_sample)
     assert ran.code == 1
@@ -88,12 +85,12 @@ def test_one_broken_component_publishes_nothing(own_sample: Path, fategen: Fateg
         assert not is_pushed(registry, f"{namespace(own_sample)}/{image}")
 
 
-def test_a_component_builds_on_the_published_base(pushed: Path, fategen: Fategen) -> None:
+def test_a_component_builds_on_the_published_base(pushed: Path) -> None:
     ran = succeeded(fategen("bake", "python", "--published-base", cwd=pushed))
     assert "building: python" in ran.err and "base-image" not in ran.err.partition("building")[2]
 
 
-def test_an_unknown_builder(pushed: Path, fategen: Fategen) -> None:
+def test_an_unknown_builder(pushed: Path) -> None:
     ran = fategen("bake", "roll", "--builder", "nowhere", cwd=pushed)
     assert ran.code == 3
     assert 'no builder "nowhere" found' in ran.err and "docker buildx ls" in ran.err
@@ -102,9 +99,8 @@ def test_an_unknown_builder(pushed: Path, fategen: Fategen) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_leaves_no_process(own_sample: Path, number: signal.Signals) -> None:
     add_to_storage(own_sample, f"// {time.time_ns()}")
-    command = [sys.executable, "-m", "generator", "bake", "egg", "-v"]
     with (own_sample / "said").open("wb") as said:
-        process = subprocess.Popen(command, cwd=own_sample, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+        process = start("bake", "egg", "-v", cwd=own_sample, stdout=said, stderr=said)
     wait_for(lambda: b"g++" in (own_sample / "said").read_bytes(), 300)
     children = started_by(own_sample)
     assert children
@@ -118,7 +114,7 @@ def test_a_signal_leaves_no_process(own_sample: Path, number: signal.Signals) ->
 def test_ctrl_c_leaves_a_clean_terminal(own_sample: Path) -> None:
     add_to_storage(own_sample, f"// {time.time_ns()}")
     code, written = on_terminal(
-        [sys.executable, "-m", "generator", "bake", "egg"],
+        [*FATEGEN, "bake", "egg"],
         own_sample,
         columns=80,
         typed=("egg .*storage .*compile", "\x03"),
@@ -136,9 +132,8 @@ def test_ctrl_c_leaves_a_clean_terminal(own_sample: Path) -> None:
 
 def test_a_second_run_in_a_project_waits_for_the_first(pushed: Path) -> None:
     """They share the bake file of --set, the logs and the file that digests are read from."""
-    command = [sys.executable, "-m", "generator", "bake", "roll"]
     with lock_project(Project(pushed)):
-        process = subprocess.Popen(command, cwd=pushed, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        process = start("bake", "roll", cwd=pushed, stderr=subprocess.PIPE)
         assert process.stderr is not None
         assert process.stderr.readline() == "waiting for another fategen in this project\n"
         assert process.poll() is None
@@ -164,7 +159,7 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.1)
 
 
-def test_each_image_writes_a_build_cache_of_its_own(pushed: Path, fategen: Fategen, registry: str) -> None:
+def test_each_image_writes_a_build_cache_of_its_own(pushed: Path, registry: str) -> None:
     name = f"cache-{os.getpid()}/of"
     cache = f"{registry}/{name}"
     ran = succeeded(fategen("bake", "roll", "--set", f"CACHE_TO={cache}", "--set", f"CACHE_FROM={cache}", cwd=pushed))
@@ -175,7 +170,7 @@ def test_each_image_writes_a_build_cache_of_its_own(pushed: Path, fategen: Fateg
 
 
 @EACH_BUILDX
-def test_a_cache_out_of_reach_does_not_keep_a_release_back(pushed: Path, fategen: Fategen, buildx: str) -> None:
+def test_a_cache_out_of_reach_does_not_keep_a_release_back(pushed: Path, buildx: str) -> None:
     gone = ("--set", "CACHE_TO=localhost:1/gone", "--set", "CACHE_FROM=localhost:1/gone")
     env = {"DOCKER_CONFIG": os.environ[f"FATEGEN_SANDBOX_BUILDX_{buildx}"]}
     ran = succeeded(fategen("bake", "roll", "--push", *gone, cwd=pushed, env=env))

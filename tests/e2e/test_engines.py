@@ -19,7 +19,7 @@ from generator.bundle.sources import fill_layouts
 from generator.docker.process import find_docker
 from generator.images.layout import SourceImage
 from generator.progress import quiet
-from tests.e2e.conftest import Fategen, Ran, docker, make_project, succeeded
+from tests.e2e.conftest import Ran, docker, fategen, make_project, succeeded
 
 SPACE = f"engines-{os.getpid()}"
 IMAGES = ("base-image", "federation", "python")
@@ -32,11 +32,10 @@ class Classic:
     """The sample project, and ``fategen`` in it on the engine with the classic store."""
 
     project: Path
-    run: Fategen
     engines: dict[str, str]
 
     def fategen(self, *args: str, engine: str = "graphdriver", host: str = "") -> Ran:
-        return self.run(*args, cwd=self.project, env={"DOCKER_HOST": host or self.engines[engine]})
+        return fategen(*args, cwd=self.project, env={"DOCKER_HOST": host or self.engines[engine]})
 
     def docker(self, engine: str, *args: str) -> str:
         return docker("-H", self.engines[engine], *args, check=False)
@@ -47,13 +46,13 @@ class Classic:
 
 
 @pytest.fixture(scope="module")
-def classic(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Classic]:
+def classic(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Classic]:
     engines = {
         "containerd": os.environ["DOCKER_HOST"],
         "graphdriver": os.environ["FATEGEN_SANDBOX_GRAPHDRIVER"],
         "docker20": os.environ["FATEGEN_SANDBOX_DOCKER20"],
     }
-    found = Classic(make_project(fategen, tmp_path_factory.mktemp("classic"), namespace=SPACE), fategen, engines)
+    found = Classic(make_project(tmp_path_factory.mktemp("classic"), namespace=SPACE), engines)
     yield found
     for engine in found.engines:
         found.docker(engine, "image", "rm", "--force", *(found.reference(image) for image in IMAGES))

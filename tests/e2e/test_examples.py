@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.catalogue.test_family import OF_ANOTHER
-from tests.e2e.conftest import Fategen, docker, registry_get, succeeded
+from tests.e2e.conftest import docker, fategen, registry_get, succeeded
 
 ROOT = Path(__file__).parents[2]
 NAMESPACE = f"example-{os.getpid()}"
 
 
 @pytest.fixture
-def example(request: pytest.FixtureRequest, registry: str, tmp_path: Path, fategen: Fategen) -> Path:
+def example(request: pytest.FixtureRequest, registry: str, tmp_path: Path) -> Path:
     """A copy of an example for the sandbox's registry and mirror."""
     project = tmp_path / str(request.param)
     shutil.copytree(ROOT / "examples" / project.name, project)
@@ -33,9 +33,7 @@ def example(request: pytest.FixtureRequest, registry: str, tmp_path: Path, fateg
 
 
 @pytest.mark.parametrize("example", ["versions"], indirect=True)
-def test_three_versions_in_two_variants_are_pushed_to_one_repository(
-    example: Path, fategen: Fategen, registry: str
-) -> None:
+def test_three_versions_in_two_variants_are_pushed_to_one_repository(example: Path, registry: str) -> None:
     ran = succeeded(fategen("bake", "--push", "-q", cwd=example))
     own = {f"{version}{variant}" for version in ("1.4.9", "2.1.3", "3.0.0") for variant in ("", "-trixie", "-bookworm")}
     others = {f"{alias}{variant}" for alias in ("oldstable", "stable", "latest") for variant in ("", "-bookworm")}
@@ -46,9 +44,7 @@ def test_three_versions_in_two_variants_are_pushed_to_one_repository(
 
 
 @pytest.mark.parametrize("example", ["monorepo"], indirect=True)
-def test_twelve_services_are_built_by_one_builder_and_carried_in_a_bundle(
-    example: Path, fategen: Fategen, registry: str
-) -> None:
+def test_twelve_services_are_built_by_one_builder_and_carried_in_a_bundle(example: Path, registry: str) -> None:
     bundle, said = "shop-1.0.0.shop.tar", ""
     for command in ("bundle save", f"verify --bundle {bundle}", f"bundle load {bundle}",
                     f"bundle push {bundle} {registry}/{NAMESPACE}-site"):  # fmt: skip

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.e2e.conftest import Fategen, Ran, bridge_address, make_project, succeeded
+from tests.e2e.conftest import Ran, bridge_address, fategen, make_project, succeeded
 from tests.harbor import Harbor
 from tests.loopback import tls
 
@@ -36,7 +36,6 @@ class Site:
     ca: trustme.CA
     project: Path
     config: Path
-    fategen: Fategen
 
     def docker(self, *args: str, input: str = "") -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "DOCKER_CONFIG": str(self.config)}
@@ -46,23 +45,23 @@ class Site:
         done = self.docker("login", self.harbor.host, "-u", account, "--password-stdin", input=password)
         assert done.returncode == 0, done.stderr
 
-    def push(self, path: str = NESTED, *flags: str, env: dict[str, str | None] | None = None) -> Ran:
+    def push(self, path: str = NESTED, *flags: str, env: dict[str, str] | None = None) -> Ran:
         self.harbor.asked.clear()
         prefix = f"PREFIX={self.harbor.host}/{path}"
         environment = {"DOCKER_CONFIG": str(self.config), **(env or {})}
-        return self.fategen(
+        return fategen(
             "bake", *IMAGES, "--push", "--overwrite", "--set", prefix, *flags, cwd=self.project, env=environment
         )
 
 
 @pytest.fixture
-def site(registry: str, ca: trustme.CA, fategen: Fategen, tmp_path: Path) -> Iterator[Site]:
+def site(registry: str, ca: trustme.CA, tmp_path: Path) -> Iterator[Site]:
     address = bridge_address()
     config = tmp_path / "docker"
     config.mkdir()
     # buildx 0.13 pushes a second time through Docker 26, which fetches a token and reads no certs.d for that
     (config / "cli-plugins").symlink_to(Path(os.environ["FATEGEN_SANDBOX_BUILDX_NEW"]) / "cli-plugins")
-    project = make_project(fategen, tmp_path / "project")
+    project = make_project(tmp_path / "project")
     engine = Path(os.environ["FATEGEN_SANDBOX_STATE"]) / "cache/engine/etc/docker/certs.d"
     with Harbor(tls=tls(ca, address), address=address) as harbor:
         places = (engine / harbor.host, config / "certs.d" / harbor.host)
@@ -70,7 +69,7 @@ def site(registry: str, ca: trustme.CA, fategen: Fategen, tmp_path: Path) -> Ite
             for place in places:
                 place.mkdir(parents=True)
                 ca.cert_pem.write_to_path(str(place / "ca.crt"))
-            yield Site(harbor, ca, project, config, fategen)
+            yield Site(harbor, ca, project, config)
         finally:
             shutil.rmtree(places[0])
 

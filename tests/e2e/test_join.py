@@ -10,11 +10,11 @@ from uuid import uuid4
 import pytest
 
 from tests.e2e.checkouts import commit_all
-from tests.e2e.conftest import Fategen, digest_of, succeeded
+from tests.e2e.conftest import digest_of, fategen, succeeded
 
 
 @pytest.mark.full  # docs/publish.md joins two files, too
-def test_two_machines_make_the_release_of_one(own_sample: Path, fategen: Fategen) -> None:
+def test_two_machines_make_the_release_of_one(own_sample: Path) -> None:
     def images(*args: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads(succeeded(fategen(*args, "--format", "json", cwd=own_sample)).out)
         return found

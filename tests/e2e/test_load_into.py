@@ -20,7 +20,7 @@ from generator.bundle.save import save
 from generator.images.layout import SourceImage
 from tests.bundle import conftest
 from tests.bundle.layouts import TAR, ZSTD, Layout, image, multi, own, sha256
-from tests.e2e.conftest import Fategen, Ran, docker, gone, succeeded
+from tests.e2e.conftest import Ran, docker, fategen, gone, succeeded
 from tests.e2e.into import KINDS, Target, target
 
 SPACE = f"fginto-{os.getpid()}"
@@ -68,12 +68,12 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
 
 
 class Loads:
-    def __init__(self, engine: Target, fategen: Fategen, cwd: Path) -> None:
-        self._engine, self._fategen, self._cwd = engine, fategen, cwd
+    def __init__(self, engine: Target, cwd: Path) -> None:
+        self._engine, self._cwd = engine, cwd
 
     def __call__(self, *args: str | Path) -> Ran:
         args = ("bundle", "load", *args, "--into", self._engine.into)
-        ran = self._fategen(*map(str, args), cwd=self._cwd, env=dict(self._engine.env))
+        ran = fategen(*map(str, args), cwd=self._cwd, env=self._engine.env)
         assert "Traceback" not in ran.err
         return ran
 
@@ -108,8 +108,8 @@ def engine(request: pytest.FixtureRequest, registry: str, chain: Chain) -> Itera
 
 
 @pytest.fixture
-def load(engine: Target, fategen: Fategen, tmp_path: Path) -> Loads:
-    return Loads(engine, fategen, tmp_path)
+def load(engine: Target, tmp_path: Path) -> Loads:
+    return Loads(engine, tmp_path)
 
 
 @EVERY

@@ -16,7 +16,7 @@ from generator.bundle.save import SaveResult, save
 from generator.loader.build import LOADER, modules, write_loader
 from tests.bundle.conftest import made_of
 from tests.bundle.layouts import BASE, image, own
-from tests.e2e.conftest import Fategen, Ran, docker, succeeded
+from tests.e2e.conftest import Ran, docker, fategen, succeeded
 from tests.e2e.into import KINDS
 
 SPACE = f"fgload-{os.getpid()}"
@@ -68,7 +68,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Host]:
     docker("image", "rm", "--force", IMAGE, check=False)
 
 
-def test_it_imports_each_of_its_modules_and_prints_what_fategen_prints(host: Host, fategen: Fategen) -> None:
+def test_it_imports_each_of_its_modules_and_prints_what_fategen_prints(host: Host) -> None:
     script = "import importlib, sys\nsys.path.append(sys.argv[1])\n"
     succeeded(host.run("-c", script + "for name in sys.argv[2:]: importlib.import_module(name)", LOADER, *modules()))
     made = made_of(host.saved.path)

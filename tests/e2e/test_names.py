@@ -22,7 +22,7 @@ from generator.project import Project
 from generator.render.tree import write
 from generator.workspace import load
 from tests.catalogues import WORDS, as_text, catalogues
-from tests.e2e.conftest import Fategen, succeeded
+from tests.e2e.conftest import fategen, succeeded
 from tests.fate_plan import packaged_line, put
 from tests.hostile import hostile_strings, unprinted
 
@@ -128,7 +128,7 @@ VALUES = sorted(set(hostile_strings()))
 
 
 def test_hundreds_of_hostile_texts_go_from_the_catalogue_through_render_into_bake_unchanged(
-    buildx: dict[str, str], fategen: Fategen, tmp_path: Path
+    buildx: dict[str, str], tmp_path: Path
 ) -> None:
     # the others are refused (tests/catalogue/test_catalogue.py), and an empty text is no label
     values = [v for v in VALUES if v and v.isprintable()]
@@ -150,9 +150,7 @@ def test_hundreds_of_hostile_texts_go_from_the_catalogue_through_render_into_bak
 
 
 @pytest.mark.parametrize("key", ["FATE_SOURCE", "REQUIREMENTS", "PIP_INDEX_URL", "HTTP_PROXY", "PREFIX", "TAG"])
-def test_a_hostile_value_in_env_is_refused_with_its_line_or_survives(
-    fategen: Fategen, tmp_path: Path, key: str
-) -> None:
+def test_a_hostile_value_in_env_is_refused_with_its_line_or_survives(tmp_path: Path, key: str) -> None:
     survivors = []
     for value in VALUES:
         required = REQUIRED.replace(f"{key}=", f"{key}={value}")
@@ -174,9 +172,7 @@ def test_a_hostile_value_in_env_is_refused_with_its_line_or_survives(
             assert targets["base-image"]["contexts"]["fate"] == sources[0][1]
 
 
-def test_plain_bake_reads_the_committed_file_and_sees_the_tags_of_the_plan(
-    buildx: dict[str, str], fategen: Fategen
-) -> None:
+def test_plain_bake_reads_the_committed_file_and_sees_the_tags_of_the_plan(buildx: dict[str, str]) -> None:
     root = Path(__file__).parents[2]
     targets = print_bake(root, buildx, "all")["target"]
     listed = fategen("images", "all", "--format", "references", cwd=root).out.split()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,16 +12,15 @@ import pytest
 from generator.bundle.sources import fill_layouts
 from generator.docker.process import find_docker
 from generator.images.layout import SourceImage
-from tests.e2e.conftest import Fategen, make_project, succeeded
+from tests.e2e.conftest import fategen, make_project, start, succeeded
 
 CHOSEN = ("--image", "roll", "--image", "python", "-q")
 
 
 @pytest.fixture(scope="module")
-def built(fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose roll and python are in the engine, and their bundle by way of bake."""
     project = make_project(
-        fategen,
         tmp_path_factory.mktemp("origins"),
         ("bake", "roll", "python", "--load", "--platform", "linux/amd64"),
         ("bundle", "save", *CHOSEN, "-o", "bake.fate.tar"),
@@ -33,12 +31,12 @@ def built(fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("origin", ["engine", "layout:layouts"])
-def test_it_is_the_same_file(built: Path, fategen: Fategen, origin: str) -> None:
+def test_it_is_the_same_file(built: Path, origin: str) -> None:
     succeeded(fategen("bundle", "save", *CHOSEN, "--from", origin, "-o", "other.fate.tar", cwd=built))
     assert (built / "other.fate.tar").read_bytes() == (built / "bake.fate.tar").read_bytes()
 
 
-def test_the_stream_that_fails_ends_the_others(built: Path, fategen: Fategen, tmp_path: Path) -> None:
+def test_the_stream_that_fails_ends_the_others(built: Path, tmp_path: Path) -> None:
     """roll and python share a distribution at most: each comes by a docker save of its own."""
     (tmp_path / "blobs/sha256").mkdir(parents=True)
     references = fategen("images", "roll", "python", "--format", "references", cwd=built).out.split()
@@ -58,9 +56,9 @@ def test_the_stream_that_fails_ends_the_others(built: Path, fategen: Fategen, tm
 
 def test_two_at_once_in_one_project_wait_for_each_other(built: Path) -> None:
     shutil.rmtree(built / ".fategen/layouts", ignore_errors=True)
-    args = [sys.executable, "-m", "generator", "bundle", "save", *CHOSEN]
     names = ("one.fate.tar", "two.fate.tar")
-    running = [subprocess.Popen([*args, "-o", n], cwd=built, stderr=subprocess.PIPE, text=True) for n in names]
+    save = ("bundle", "save", *CHOSEN, "-o")
+    running = [start(*save, name, cwd=built, stderr=subprocess.PIPE) for name in names]
     said = [one.communicate(timeout=120)[1] for one in running]
     assert [one.returncode for one in running] == [0, 0], said
     for name in names:

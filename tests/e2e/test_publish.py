@@ -6,7 +6,6 @@ import json
 import os
 import random
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 from generator.bundle.save import save
 from generator.registry.client import ACCEPT
 from tests.bundle.layouts import BASE, image
-from tests.e2e.conftest import Fategen, Ran, docker, registry_get, succeeded
+from tests.e2e.conftest import Ran, docker, fategen, registry_get, start, succeeded
 from tests.e2e.faults import Handler, Line
 from tests.loopback import says, transient
 
@@ -40,14 +39,14 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 class Release:
     """Release 1 is in the registry; ``commands`` publish it and release 2 through a line that fails."""
 
-    def __init__(self, fategen: Fategen, cwd: Path, line: Line, *commands: tuple[str, ...]) -> None:
-        self.fategen, self.cwd, self.line = fategen, cwd, line
+    def __init__(self, cwd: Path, line: Line, *commands: tuple[str, ...]) -> None:
+        self.cwd, self.line = cwd, line
         self.commands = [(*command, "--overwrite", "--format", "json") for command in commands]
         self.before = self.published(1)
         self.sent = line.uploaded
 
     def publish(self, number: int = 2) -> Ran:
-        return self.fategen(*self.commands[number - 1], cwd=self.cwd)
+        return fategen(*self.commands[number - 1], cwd=self.cwd)
 
     def published(self, number: int = 2) -> dict[str, str]:
         """Name in the registry -> the digest that it was reported with."""
@@ -67,7 +66,6 @@ class Release:
 
     def kill(self, when: Callable[[Handler], bool]) -> None:
         """Publishes release 2 and is killed at the first request of which this is true, which does not arrive."""
-        command = [sys.executable, "-m", "generator", *self.commands[1]]
 
         def kill(handler: Handler) -> bool:
             if now := when(handler):
@@ -75,7 +73,8 @@ class Release:
                 handler.cut()
             return now
 
-        with subprocess.Popen(command, cwd=self.cwd, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        nowhere = {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+        with start(*self.commands[1], cwd=self.cwd, **nowhere) as process:
             self.line.lies.append(kill)
         self.line.lies.clear()
         assert process.returncode < 0, "it had ended before"
@@ -83,16 +82,16 @@ class Release:
 
 @pytest.fixture(params=["bundle", pytest.param("bake", marks=pytest.mark.full)])
 def release(
-    request: pytest.FixtureRequest, registry: str, fategen: Fategen, sample: Path, tmp_path: Path, bundles: list[Path]
+    request: pytest.FixtureRequest, registry: str, sample: Path, tmp_path: Path, bundles: list[Path]
 ) -> Iterator[Release]:
     """A bundle, or the whole sample, of which release 2 has Docker's media types."""
     with Line(registry=registry) as line:
         place = f"{line.host}/publish-{os.getpid()}-{random.randrange(10**8)}"
         if request.param == "bundle":
-            yield Release(fategen, tmp_path, line, *(("bundle", "push", str(bundle), place) for bundle in bundles))
+            yield Release(tmp_path, line, *(("bundle", "push", str(bundle), place) for bundle in bundles))
             return
         bake = ("bake", "all", "--push", "--set", f"PREFIX={place}")
-        yield Release(fategen, sample, line, bake, (*bake, "--set", "MEDIA_TYPES=docker"))
+        yield Release(sample, line, bake, (*bake, "--set", "MEDIA_TYPES=docker"))
 
 
 bundled = pytest.mark.parametrize("release", ["bundle"], indirect=True)
@@ -120,7 +119,7 @@ def test_what_was_killed_between_two_tags_is_finished_or_put_back(release: Relea
     release.kill(lambda handler: handler.writes_tag and len(release.line.tags) == written)
     assert len(release.tags().items() - release.before.items()) == 3
     if put_back:
-        succeeded(release.fategen("rollback", cwd=release.cwd))
+        succeeded(fategen("rollback", cwd=release.cwd))
         assert release.tags() == release.before
     sent = release.line.uploaded
     assert release.published() == release.tags()
@@ -138,7 +137,7 @@ def test_what_was_killed_while_it_uploaded_has_written_no_tag_and_goes_on(releas
     assert release.line.uploaded - release.sent < COUNT * SIZE + 5 * SIZE, sent
 
 
-def test_a_finished_release_is_built_again_only_if_it_could_be_another(own_sample: Path, fategen: Fategen) -> None:
+def test_a_finished_release_is_built_again_only_if_it_could_be_another(own_sample: Path) -> None:
     unchanged = "unchanged since the last push, and still in the registry: not built again"
 
     def push(*more: str) -> Ran:
@@ -157,9 +156,7 @@ def test_a_finished_release_is_built_again_only_if_it_could_be_another(own_sampl
         assert other.code == 2 and "already points to another image" in other.err
 
 
-def test_what_a_clean_up_of_the_registry_took_from_a_release_is_sent_again(
-    own_sample: Path, fategen: Fategen, registry: str
-) -> None:
+def test_what_a_clean_up_of_the_registry_took_from_a_release_is_sent_again(own_sample: Path, registry: str) -> None:
     push = ("bake", "roll", "--push", "--allow-dirty", "--format", "json")
     [built] = json.loads(succeeded(fategen(*push, cwd=own_sample)).out)
     path = f"http://{registry}/v2/{built['references'][0].partition('/')[2].rpartition(':')[0]}/manifests/"
@@ -171,9 +168,7 @@ def test_what_a_clean_up_of_the_registry_took_from_a_release_is_sent_again(
 
 
 @pytest.mark.full
-def test_docker_media_types_for_registries_that_refuse_oci(
-    own_sample: Path, fategen: Fategen, registry: str, tmp_path: Path
-) -> None:
+def test_docker_media_types_for_registries_that_refuse_oci(own_sample: Path, registry: str, tmp_path: Path) -> None:
     types = ("--set", "MEDIA_TYPES=docker")
     push = ("bake", "roll", "--push", "--allow-dirty", "--format", "json", *types)
     [built] = json.loads(succeeded(fategen(*push, cwd=own_sample)).out)

@@ -9,7 +9,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -18,14 +17,14 @@ import pytest
 from generator.bundle.reader import inspect
 from generator.bundle.save import save
 from tests.bundle.layouts import image
-from tests.e2e.conftest import Fategen, docker, make_project, succeeded
+from tests.e2e.conftest import docker, fategen, make_project, start, succeeded
 from tests.loopback import Handler, Loopback
 
 AMD = "linux/amd64"
 
 
 def test_third_party_images_come_from_the_mirror_under_their_own_names_and_others_from_where_they_are(
-    sample: Path, fategen: Fategen, registry: str, tmp_path: Path
+    sample: Path, registry: str, tmp_path: Path
 ) -> None:
     output, mirrored = tmp_path / "third.fate.tar", f"{registry}/library/redis:5"
     flags = ("--from", "registry", "--add", mirrored, "--platform", AMD, "-q", "-o", str(output))
@@ -40,9 +39,7 @@ def test_third_party_images_come_from_the_mirror_under_their_own_names_and_other
 
 
 @pytest.mark.full
-def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bytes(
-    pushed: Path, fategen: Fategen, tmp_path: Path
-) -> None:
+def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bytes(pushed: Path, tmp_path: Path) -> None:
     """kill -9 at random moments of the fetch: what came is kept, and nothing that came is wrong."""
 
     def digest_of(path: Path) -> str:
@@ -56,16 +53,14 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bytes(
         save_two = (*save_two, "--set", f"PREFIX={registry.host}/killed", "-o")
         succeeded(fategen(*save_two, str(tmp_path / "whole.fate.tar"), cwd=pushed))
         whole = digest_of(tmp_path / "whole.fate.tar")
-        other = make_project(fategen, tmp_path / "other")
+        other = make_project(tmp_path / "other")
         output, blobs = other / "x.fate.tar", other / ".fategen/layouts/shared/sha256"
         registry.pace = 0.1
         chance = random.Random(seed := random.randrange(1 << 32))
         killed, grew = 0, 0
         for _ in range(20):
-            process = subprocess.Popen(
-                [sys.executable, "-m", "generator", *save_two, str(output)],
-                cwd=other, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            )  # fmt: skip
+            nowhere = {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+            process = start(*save_two, str(output), cwd=other, **nowhere)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.4 + chance.random())
             process.send_signal(signal.SIGKILL)
@@ -100,10 +95,7 @@ def test_ctrl_c_does_not_wait_for_a_registry_that_says_nothing(sample: Path, com
             save([image(tmp_path, "a")], Path(file), name="a")
         else:
             arguments = ["save", "--from", "registry", "--platform", AMD, "--set", f"PREFIX={prefix}", "-o", file]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "generator", "bundle", *arguments],
-            cwd=sample, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        process = start("bundle", *arguments, cwd=sample, stderr=subprocess.PIPE)
         assert asked.wait(60)
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=60)[1].endswith("stopped\n")

@@ -25,7 +25,7 @@ import pytest
 import trustme
 
 from tests.e2e.checkouts import git, make_checkout
-from tests.e2e.conftest import Fategen, Ran, bridge_address, docker, registry_get
+from tests.e2e.conftest import Ran, bridge_address, docker, fategen, registry_get
 from tests.e2e.mirror import Mirror, packages
 from tests.loopback import tls
 from tests.sample_project import make_sample_project
@@ -180,7 +180,7 @@ IMAGES = ("base-image", "federation")
 
 
 @pytest.fixture(scope="module")
-def runs(site: Path, environment: dict[str, str], fategen: Fategen) -> list[Ran]:
+def runs(site: Path, environment: dict[str, str]) -> list[Ran]:
     """Everything that a user of the site does, in its order."""
     bake = ("bake", *IMAGES, "--no-cache", "--platform", "linux/amd64", "-v")
     done = [
@@ -201,7 +201,7 @@ def runs(site: Path, environment: dict[str, str], fategen: Fategen) -> list[Ran]
 
 
 @pytest.fixture(scope="module")
-def references(site: Path, fategen: Fategen) -> list[str]:
+def references(site: Path) -> list[str]:
     return fategen("images", *IMAGES, "--format", "references", cwd=site).out.split()
 
 
@@ -256,7 +256,6 @@ def test_a_build_that_the_proxy_refuses_says_so_without_the_password(
     site: Path,
     proxy: Mirror,
     environment: dict[str, str],
-    fategen: Fategen,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(proxy, "proxy_logins", {})

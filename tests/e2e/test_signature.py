@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 
 from generator.bundle.save import save
 from tests.bundle.layouts import BASE, image
-from tests.e2e.conftest import Fategen, Ran, succeeded
+from tests.e2e.conftest import FATEGEN, Ran, fategen, succeeded
 from tests.picture import on_terminal
 
 
@@ -36,24 +35,23 @@ class Site:
     private: Path
     public: Path
     other: Path
-    fategen: Fategen
 
     @property
     def signature(self) -> Path:
         return Path(f"{self.file}.sig")
 
     def run(self, *args: str | Path) -> Ran:
-        return self.fategen("bundle", *map(str, args), cwd=self.file.parent)
+        return fategen("bundle", *map(str, args), cwd=self.file.parent)
 
     def verify(self, file: Path | None = None, signers: Path | None = None) -> Ran:
         return self.run("verify", file or self.file, "--require-signature", signers or self.public)
 
 
 @pytest.fixture
-def site(tmp_path: Path, fategen: Fategen) -> Site:
+def site(tmp_path: Path) -> Site:
     (tmp_path / "other").mkdir()
     result = save([image(tmp_path, "b")], tmp_path / "x.fate.tar", name="x", files={"notes": b"1"})
-    return Site(result.path, *ssh(tmp_path), ssh(tmp_path / "other")[1], fategen)
+    return Site(result.path, *ssh(tmp_path), ssh(tmp_path / "other")[1])
 
 
 @pytest.fixture
@@ -149,7 +147,7 @@ def test_a_key_in_an_agent_signs_by_its_public_half(site: Site, monkeypatch: pyt
 def test_the_passphrase_of_a_key_is_asked_for_at_the_terminal(site: Site) -> None:
     key = site.file.parent / "locked"
     run("ssh-keygen", "-q", "-t", "ed25519", "-N", "open sesame", "-f", key)
-    command = [sys.executable, "-m", "generator", "bundle", "sign", str(site.file), "--key", str(key)]
+    command = [*FATEGEN, "bundle", "sign", str(site.file), "--key", str(key)]
     code, drawn = on_terminal(command, Path.cwd(), typed=("passphrase", "open sesame\n"))
     assert code == 0, drawn
     succeeded(site.verify(signers=Path(f"{key}.pub")))
@@ -157,5 +155,5 @@ def test_the_passphrase_of_a_key_is_asked_for_at_the_terminal(site: Site) -> Non
 
 def test_without_ssh_keygen_it_says_what_is_missing(signed: Site, tmp_path: Path) -> None:
     command = ("bundle", "verify", str(signed.file), "--require-signature", str(signed.public))
-    ran = signed.fategen(*command, cwd=tmp_path, env={"PATH": str(tmp_path), "HOME": os.environ["HOME"]})
+    ran = fategen(*command, cwd=tmp_path, env={"PATH": str(tmp_path), "HOME": os.environ["HOME"]})
     assert (ran.code, "ssh-keygen is not installed" in ran.err) == (3, True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.checkouts import commit_all, git, make_checkout, served_sources
-from tests.e2e.conftest import Fategen, docker, layers_of, succeeded
+from tests.e2e.conftest import docker, fategen, layers_of, succeeded
 from tests.sample_project import make_sample_project
 
 IMAGES = ("python", "roll")
@@ -26,7 +26,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 
 
 @pytest.fixture(scope="module")
-def git_project(sources: dict[str, str], fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def git_project(sources: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = make_sample_project(tmp_path_factory.mktemp("git-project"), namespace="from-git")
     settings = [line for line in (directory / ".env").read_text().splitlines() if "_SOURCE=" not in line]
     settings += [f"{key}={source}" for key, source in sources.items()]
@@ -35,7 +35,7 @@ def git_project(sources: dict[str, str], fategen: Fategen, tmp_path_factory: pyt
     return directory
 
 
-def test_images_are_built_from_git_repositories(git_project: Path, sources: dict[str, str], fategen: Fategen) -> None:
+def test_images_are_built_from_git_repositories(git_project: Path, sources: dict[str, str]) -> None:
     succeeded(fategen("bake", *IMAGES, "--load", "--platform", "linux/amd64", cwd=git_project))
     references = fategen("images", *IMAGES, "--format", "references", cwd=git_project).out.split()
     revisions = {r.split("/")[-1].split(":")[0]: docker("image", "inspect", "-f", REVISION, r) for r in references}
@@ -52,16 +52,14 @@ def test_plain_bake_builds_them_too(git_project: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def test_a_commit_that_the_repository_lacks_is_named(
-    git_project: Path, sources: dict[str, str], fategen: Fategen
-) -> None:
+def test_a_commit_that_the_repository_lacks_is_named(git_project: Path, sources: dict[str, str]) -> None:
     url, missing = sources["FATE_SOURCE"].partition("#")[0], "f" * 40
     ran = fategen("bake", "python", "--set", f"FATE_SOURCE={url}#{missing}", cwd=git_project)
     assert ran.code == 1 and not ran.out
     assert missing in ran.err[ran.err.index("error: ") :]
 
 
-def test_a_changed_java_file_changes_one_layer_of_each_image(own_sample: Path, fategen: Fategen) -> None:
+def test_a_changed_java_file_changes_one_layer_of_each_image(own_sample: Path) -> None:
     images = ("roll", "egg")
     references = fategen("images", *images, "--format", "references", cwd=own_sample).out.split()
 
@@ -78,7 +76,7 @@ def test_a_changed_java_file_changes_one_layer_of_each_image(own_sample: Path, f
         assert (new[:-1], new[-1] != old[-1]) == (old[:-1], True)
 
 
-def test_uncommitted_changes_reach_no_release_tag(own_sample: Path, fategen: Fategen) -> None:
+def test_uncommitted_changes_reach_no_release_tag(own_sample: Path) -> None:
     patched = make_checkout("fate", own_sample.parent / "FATE")
     (patched / "fate_flow" / "new.py").write_text("x = 1\n", encoding="utf-8")
     bake = ("bake", "python", "--push", "--source", "fate=../FATE", "--format", "json")
@@ -95,9 +93,7 @@ def test_uncommitted_changes_reach_no_release_tag(own_sample: Path, fategen: Fat
         assert revision == git(patched, "rev-parse", "HEAD") + "-dirty"
 
 
-def test_what_is_not_committed_above_a_source_reaches_no_release_tag(
-    own_sample: Path, tmp_path: Path, fategen: Fategen
-) -> None:
+def test_what_is_not_committed_above_a_source_reaches_no_release_tag(own_sample: Path, tmp_path: Path) -> None:
     """A source in a directory of a larger checkout: its commit is not the source's, its changes are."""
     checkout = tmp_path / "monorepo"
     make_checkout("fate", checkout / "fate")

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,15 +14,14 @@ import pytest
 
 from generator.project import find_project, packaged_data
 from generator.verify.origins import place
-from tests.e2e.conftest import Fategen, docker, make_project, succeeded
+from tests.e2e.conftest import docker, fategen, make_project, start, succeeded
 
 SPACE = f"stack-{os.getpid()}"
 
 
 @pytest.fixture(scope="module")
-def project(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_project(
-        fategen,
         tmp_path_factory.mktemp("stack"),
         ("bake", "--load", "-q", "--platform", "linux/amd64"),
         namespace=SPACE,
@@ -31,7 +29,7 @@ def project(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture
-def broken(project: Path, fategen: Fategen) -> Iterator[Path]:
+def broken(project: Path) -> Iterator[Path]:
     """The project with a compose template of its own, which the test writes and which is gone afterwards."""
     template = project / "templates" / "compose.yaml.j2"
     template.parent.mkdir(exist_ok=True)
@@ -49,7 +47,7 @@ def left(project: Path) -> list[str]:
     return [*containers, *networks, *volumes]
 
 
-def test_two_parties_of_the_sample_work_together_and_leave_nothing(project: Path, fategen: Fategen) -> None:
+def test_two_parties_of_the_sample_work_together_and_leave_nothing(project: Path) -> None:
     ran = fategen("verify", "--stack", "--format", "json", cwd=project)
     results = {(result["image"], result["check"]): result for result in json.loads(ran.out)}
     assert ran.code == 0, ran.out
@@ -87,7 +85,7 @@ WRONG = {  # what is replaced in the template, by what, the first failure, what 
 
 @pytest.mark.full
 @pytest.mark.parametrize("component", WRONG)
-def test_what_is_configured_wrong_is_named_first(broken: Path, project: Path, fategen: Fategen, component: str) -> None:
+def test_what_is_configured_wrong_is_named_first(broken: Path, project: Path, component: str) -> None:
     right, wrong, first, found = WRONG[component]
     text = (packaged_data("templates") / "compose.yaml.j2").read_text(encoding="utf-8")
     assert right in text
@@ -105,8 +103,7 @@ def test_what_is_configured_wrong_is_named_first(broken: Path, project: Path, fa
 
 @pytest.mark.full
 def test_ctrl_c_takes_everything_down(project: Path) -> None:
-    command = [sys.executable, "-m", "generator", "verify", "--stack"]
-    with subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with start("verify", "--stack", cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("running"):
@@ -116,7 +113,7 @@ def test_ctrl_c_takes_everything_down(project: Path) -> None:
     assert left(project) == []
 
 
-def test_an_image_that_is_nowhere_is_told_with_the_next_step(project: Path, fategen: Fategen) -> None:
+def test_an_image_that_is_nowhere_is_told_with_the_next_step(project: Path) -> None:
     ran = fategen("verify", "--stack", "--tag", "none", "-q", cwd=project)
     assert (ran.code, ran.out) == (3, "")
     assert "none" in ran.err and "next: build the images with fategen bake --load" in ran.err

@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ import pytest
 from generator.project import packaged_data
 from generator.verify.origins import NAMES, place
 from generator.verify.started import LABEL
-from tests.e2e.conftest import Fategen, Ran, digest_of, docker, is_pushed, make_project, registry_get, succeeded
+from tests.e2e.conftest import Ran, digest_of, docker, fategen, is_pushed, make_project, registry_get, start, succeeded
 from tests.sample_project import make_sample_project
 
 SPACE = f"verify-{os.getpid()}"
@@ -98,21 +97,22 @@ ACTS = {
 class Project:
     directory: Path
     registry: str
-    run: Fategen
+
+    def run(self, *args: str) -> Ran:
+        return fategen(*args, cwd=self.directory)
 
     def verify(self, *args: str) -> Ran:
-        return self.run("verify", *args, "-q", cwd=self.directory)
+        return self.run("verify", *args, "-q")
 
 
 @pytest.fixture(scope="module")
-def project(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
     directory = make_project(
-        fategen,
         tmp_path_factory.mktemp("verify"),
         ("bake", "all", "--load", "-q", "--platform", "linux/amd64"),
         namespace=SPACE,
     )
-    return Project(directory, registry, fategen)
+    return Project(directory, registry)
 
 
 @pytest.fixture(scope="module")
@@ -159,11 +159,11 @@ def test_a_platform_that_the_engine_does_not_have_of_an_image_is_no_fault_of_the
 
 
 def test_an_image_that_needs_another_service_is_not_started(project: Project, tmp_path: Path) -> None:
-    directory = make_project(project.run, tmp_path, namespace=SPACE)
+    directory = make_project(tmp_path, namespace=SPACE)
     (directory / "catalogue").mkdir()
     needs = "line: '1.3'\nextends: packaged\nimages:\n  roll:\n    contract: {started: {needs: a database}}\n"
     (directory / "catalogue/1.3.yaml").write_text(needs, encoding="utf-8")
-    ran = succeeded(project.run("verify", "roll", "--format", "json", cwd=directory))
+    ran = succeeded(fategen("verify", "roll", "--format", "json", cwd=directory))
     assert "roll is not started on its own: it needs a database (catalogue/1.3.yaml:5)" in ran.err
     checks = {result["check"] for result in json.loads(ran.out)}
     assert "java -version" in checks and not {check for check in checks if check.startswith(("port ", "starts"))}
@@ -194,7 +194,7 @@ def nothing_is_left(project: Project) -> bool:
 
 @pytest.mark.full
 def test_the_java_components_keep_it_on_another_platform_too_under_emulation(project: Project) -> None:
-    ran = succeeded(project.run("bake", *JAVA, "--load", "-q", cwd=project.directory))
+    ran = succeeded(project.run("bake", *JAVA, "--load", "-q"))
     ran = succeeded(project.verify(*JAVA, "--platform", "linux/arm64", "--format", "json"))
     results = json.loads(ran.out)
     for image in JAVA:
@@ -220,7 +220,7 @@ SAVE = ("bundle", "save", "--image", "roll", "--image", "egg", "--from", "engine
 def test_every_image_that_the_engine_lacks_is_named_with_the_next_step(
     project: Project, command: tuple[str, ...], step: str
 ) -> None:
-    ran = project.run(*command, "-q", cwd=project.directory)
+    ran = project.run(*command, "-q")
     assert (ran.code, ran.out) == (2, "")
     for name in ("roll", "egg"):
         assert f"{project.registry}/{SPACE}/{name}:none: the engine has no image of this name" in ran.err
@@ -245,8 +245,7 @@ def test_egg_reaps_its_children_and_ends_with_its_storage_service(project: Proje
 @contextlib.contextmanager
 def starting(project: Project, *args: str) -> Iterator[subprocess.Popen[str]]:
     """``fategen ARGS`` once it has started a container."""
-    command = [sys.executable, "-m", "generator", *args]
-    with subprocess.Popen(command, cwd=project.directory, stdout=subprocess.PIPE, text=True) as process:
+    with start(*args, cwd=project.directory, stdout=subprocess.PIPE) as process:
         end = time.monotonic() + 300
         while not docker(*of_verify(project)[0]):
             assert time.monotonic() < end
@@ -262,7 +261,7 @@ def test_ctrl_c_leaves_no_container_and_no_volume(project: Project) -> None:
 
 
 @pytest.fixture(scope="module")
-def one_fails(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def one_fails(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project of which python lacks a file that KubeFATE mounts over."""
     directory = make_sample_project(tmp_path_factory.mktemp("fails"), namespace=f"{SPACE}-fails")
     own = directory / "templates/dockerfiles/python.Dockerfile.j2"
@@ -270,11 +269,11 @@ def one_fails(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPath
     packaged = packaged_data("templates") / "dockerfiles/python.Dockerfile.j2"
     own.write_text(packaged.read_text(encoding="utf-8") + "RUN rm arch/conf/server_conf.json\n", encoding="utf-8")
     succeeded(fategen("render", cwd=directory))
-    return Project(directory, registry, fategen)
+    return Project(directory, registry)
 
 
 def test_nothing_is_published_when_one_component_fails(one_fails: Project) -> None:
-    ran = one_fails.run("bake", "python", "proxy", "--push", "--verify", "-q", cwd=one_fails.directory)
+    ran = one_fails.run("bake", "python", "proxy", "--push", "--verify", "-q")
     assert ran.code == 1, ran.err
     path = f"{HOME}/python/arch/conf/server_conf.json"
     assert ran.out.startswith(f"FAILED  python linux/amd64: mounted over: {path}  (packaged catalogue/1.3.yaml:")
@@ -284,7 +283,7 @@ def test_nothing_is_published_when_one_component_fails(one_fails: Project) -> No
 
 
 def test_what_passes_is_published_is_what_was_verified_and_passes_from_the_registry(one_fails: Project) -> None:
-    ran = succeeded(one_fails.run("bake", "proxy", "--push", "--verify", "--format", "json", cwd=one_fails.directory))
+    ran = succeeded(one_fails.run("bake", "proxy", "--push", "--verify", "--format", "json"))
     assert "verified: " in ran.err
     (built,) = json.loads(ran.out)
     index = registry_get(one_fails.registry, f"{SPACE}-fails/proxy/manifests/{TAG}")
@@ -293,17 +292,15 @@ def test_what_passes_is_published_is_what_was_verified_and_passes_from_the_regis
     seen = json.loads((layouts / "shared/sha256" / top).read_bytes())
     assert {entry["digest"] for entry in seen["manifests"]} <= {entry["digest"] for entry in index["manifests"]}
     assert built["platforms"] == ["linux/amd64", "linux/arm64"]
-    ran = succeeded(one_fails.run("verify", "proxy", "--from", "registry", "--format", "json", cwd=one_fails.directory))
+    ran = succeeded(one_fails.run("verify", "proxy", "--from", "registry", "--format", "json"))
     checks = {(result["platform"], result["check"]) for result in json.loads(ran.out)}
     assert {("linux/amd64", "port 9370"), ("linux/amd64", "size"), ("linux/arm64", "size")} <= checks
     assert "starting proxy; not started: linux/arm64" in ran.err
     assert nothing_is_left(one_fails)
 
 
-def test_what_was_verified_is_tagged_although_a_source_changed_meanwhile(
-    own_sample: Path, registry: str, fategen: Fategen
-) -> None:
-    project = Project(own_sample, registry, fategen)
+def test_what_was_verified_is_tagged_although_a_source_changed_meanwhile(own_sample: Path, registry: str) -> None:
+    project = Project(own_sample, registry)
     with starting(project, "bake", "python", "--push", "--verify", "--format", "json") as process:
         with (own_sample.parent / "sources/fate/fate_flow/fate_flow_server.py").open("a", encoding="utf-8") as file:
             file.write("# changed\n")
@@ -317,9 +314,9 @@ def test_what_was_verified_is_tagged_although_a_source_changed_meanwhile(
 
 
 def test_the_next_run_removes_what_a_killed_one_left(one_fails: Project) -> None:
-    succeeded(one_fails.run("bake", "proxy", "--push", "--overwrite", "-q", cwd=one_fails.directory))
+    succeeded(one_fails.run("bake", "proxy", "--push", "--overwrite", "-q"))
     with starting(one_fails, "verify", "proxy", "--from", "registry") as process:
         process.kill()
     assert docker(*of_verify(one_fails)[2])
-    succeeded(one_fails.run("verify", "proxy", "--from", "registry", "-q", cwd=one_fails.directory))
+    succeeded(one_fails.run("verify", "proxy", "--from", "registry", "-q"))
     assert nothing_is_left(one_fails)
