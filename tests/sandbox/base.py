@@ -37,7 +37,6 @@ DATA = STATE / "data"  # the engines' and the registry's content; survives `down
 LOGS = STATE / "log"
 TMP = STATE / "tmp"  # half-made things; emptied by the next `up`
 BIN = STATE / "bin"
-REMOVE_TREE = ("rm", "-rf", "--one-file-system")  # never crosses into something that is mounted
 
 
 def say(text: str) -> None:
@@ -111,12 +110,8 @@ def read_state() -> dict[str, Any]:
     return state if isinstance(state, dict) else {}
 
 
-def write_state(state: dict[str, Any]) -> None:
-    write(STATE / "state.json", json.dumps(state, indent=1) + "\n")
-
-
 def update_state(**values: Any) -> None:
-    write_state({**read_state(), **values})
+    write(STATE / "state.json", json.dumps({**read_state(), **values}, indent=1) + "\n")
 
 
 def digest(*parts: object) -> str:
@@ -144,4 +139,4 @@ def remove_tree(path: Path) -> None:
     if inside:
         raise SandboxError(f"{path} is not deleted: {', '.join(inside)} is still mounted; unmount it and try again")
     if path.exists() or path.is_symlink():
-        run([*REMOVE_TREE, path], "clean")
+        run(["rm", "-rf", "--one-file-system", path], "clean")  # never crosses into something that is mounted

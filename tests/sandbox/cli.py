@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 
 from . import engines, environment
-from .base import STATE, SandboxError, lock, say
+from .base import STATE, SandboxError, lock
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -37,18 +36,11 @@ def _status() -> int:
     return 0 if all(state == "up" for _, state, _ in rows) else 1
 
 
-def _up(extras: list[str]) -> None:
-    start = time.monotonic()
-    with lock():
-        engines.up(extras)
-    say(f"up  {time.monotonic() - start:.1f} s")
-
-
 def main() -> int:
     arguments = _parser().parse_args()
     try:
         if arguments.command == "up":
-            _up(arguments.engine)
+            engines.up(arguments.engine)
         elif arguments.command == "down":
             with lock():
                 environment.stop_registry()
@@ -58,7 +50,7 @@ def main() -> int:
         elif arguments.command == "env":
             print(environment.exports(environment.sandbox()), end="")
         else:
-            print(environment.use(arguments.engine, _up), end="")
+            print(environment.use(arguments.engine), end="")
     except SandboxError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.code

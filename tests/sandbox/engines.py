@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from . import machine, network, roots, service, standins
+from . import base, machine, network, roots, service, standins
 from .base import BIN, DATA, ID, STATE, TMP, SandboxError, mounts_below, read_state, remove_tree, say, update_state
 from .service import Service
 
@@ -45,19 +45,11 @@ def _daemon_json(name: str, bridge: str, registries: list[str], **more: object) 
     return json.dumps(config, indent=1) + "\n"
 
 
-def _engine(name: str, root: Path, daemon_json: str) -> Service:
+def _engine(name: str, daemon_json: str) -> Service:
     config, data = f"{STATE}/config/{name}.json", str(DATA / name)
     command = ("dockerd", "--config-file", config, "-H", SOCKETS[name],
                "--data-root", data, "--exec-root", "/run/docker", "--pidfile", "/run/docker.pid")  # fmt: skip
-    return Service(name, root, command, daemon_json, SOCKETS[name])
-
-
-def _bridged(name: str, root: Path, subnet: str, port: int) -> Service:
-    pools = [{"base": network.pool(subnet, name), "size": 24}]
-    registries = [f"localhost:{port}", f"127.0.0.1:{port}"]
-    return _engine(
-        name, root, _daemon_json(name, network.BRIDGES[name], registries, **{"default-address-pools": pools})
-    )
+    return Service(name, command, daemon_json, SOCKETS[name])
 
 
 def _offline() -> Service:
@@ -68,21 +60,26 @@ def _offline() -> Service:
     interface = (
         f"ip link set lo up && ip link add {bridge} address {mac} type bridge && ip addr add {address}/24 dev {bridge}"
     )
-    engine = _engine("offline", roots.ENGINE, _daemon_json("offline", bridge, [f"{address}:5000"]))
+    engine = _engine("offline", _daemon_json("offline", bridge, [f"{address}:5000"]))
     # started again after a crash it finds its bridge there
     script = f'ip link show {bridge} > /dev/null 2>&1 || {{ {interface} && ip link set {bridge} up; }}; exec "$@"'
     return replace(engine, command=("sh", "-c", script, "offline", *engine.command), isolated=True)
 
 
-def _start_engine(name: str, root: Path, subnet: str, port: int) -> None:
-    """dockerd remembers its networks with their addresses, and takes them over the configured ones: in another subnet
-    than last time it must forget them."""
+def _start_engine(name: str, subnet: str, port: int) -> None:
+    registries = [f"localhost:{port}", f"127.0.0.1:{port}"]
+    if name not in network.BRIDGES:  # Docker 28 loads and saves images: it needs no network
+        service.ensure(_engine(name, _daemon_json(name, "none", registries)))
+        return
+    # dockerd remembers its networks with their addresses, and takes them over the configured ones: in another subnet
+    # than last time it must forget them
     last = read_state().get("networks", {})
     if last.get(name, subnet) != subnet:
         service.stop(name)
         remove_tree(DATA / name / "network")
     update_state(networks={**last, name: subnet})
-    service.ensure(_bridged(name, root, subnet, port))
+    pools = {"default-address-pools": [{"base": network.pool(subnet, name), "size": 24}]}
+    service.ensure(_engine(name, _daemon_json(name, network.BRIDGES[name], registries, **pools)))
 
 
 def _registry(port: int) -> Service:
@@ -94,7 +91,7 @@ storage:
 http: {{addr: "127.0.0.1:{port}"}}
 """
     command = ("docker-registry", "serve", f"{STATE}/config/registry.yml")
-    return Service("registry", roots.ENGINE, command, config, f"http://127.0.0.1:{port}")
+    return Service("registry", command, config, f"http://127.0.0.1:{port}")
 
 
 def registry_port() -> int:
@@ -144,6 +141,8 @@ def _forget_images() -> None:
         ctr("rm", *names)
 
 
+@base.step("up")
+@base.lock()
 def up(extras: list[str]) -> None:
     machine.require_root()
     if str(STATE).startswith(("/run/", "/proc/", "/sys/", "/dev/")) or len(str(STATE)) > 80:
@@ -152,9 +151,9 @@ def up(extras: list[str]) -> None:
     extras = wanted_extras(extras)
 
     def stop_users(root: roots.Root) -> None:
-        names = ("offline", "graphdriver", "engine", "registry") if root.target == roots.ENGINE else ()
-        for name in (*names, *(name for name, extra in roots.EXTRA_ROOTS.items() if extra == root)):
-            service.stop(name)
+        for name in (*EXTRA_ENGINES, "engine", "registry"):
+            if roots.of(name) == root.target:
+                service.stop(name)
 
     remove_tree(TMP)
     TMP.mkdir(parents=True)
@@ -165,7 +164,7 @@ def up(extras: list[str]) -> None:
     port = registry_port()
     service.ensure(_registry(port))
     ran = service.running("engine")
-    _start_engine("engine", roots.ENGINE, subnet, port)
+    _start_engine("engine", subnet, port)
     if service.running("engine") != ran:
         _forget_images()
     network.emulate_arm64()  # needs the engine's namespace
@@ -175,14 +174,11 @@ def up(extras: list[str]) -> None:
         roots.build((*others.values(), *roots.SECOND), stop_users)
         standin_images.result()
     roots.install_clients()
-    registries = [f"localhost:{port}", f"127.0.0.1:{port}"]
     for name in extras:
         if name == "offline":
             service.ensure(_offline())
-        elif name in network.BRIDGES:
-            _start_engine(name, roots.DOCKER20 if name == "docker20" else roots.ENGINE, subnet, port)
-        else:  # Docker 28 loads and saves images: it needs no network
-            service.ensure(_engine(name, roots.DOCKER28, _daemon_json(name, "none", registries)))
+        else:
+            _start_engine(name, subnet, port)
 
 
 def _stop() -> None:

@@ -8,12 +8,11 @@ import re
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from . import machine, roots, service
 from .base import BIN, STATE, SandboxError, read_state, say, update_state
-from .engines import SOCKETS, address_of, wanted_extras
+from .engines import SOCKETS, address_of, up, wanted_extras
 from .network import OFFLINE_ADDRESS
 
 _REGISTRY_NAME = "fategen-sandbox-registry"
@@ -58,8 +57,8 @@ def exports(values: dict[str, str]) -> str:
     return "".join(f"export {name}={value}\n" for name, value in quoted.items())
 
 
-def use(extras: list[str], up: Callable[[list[str]], None]) -> str:
-    """Lines for a shell to eval; `up` brings up the sandbox with these extra engines."""
+def use(extras: list[str]) -> str:
+    """Lines for a shell to eval; brings up the sandbox with these extra engines, if it is needed."""
     reason = f"{', '.join(extras)} is asked for" if extras else ""
     if not extras:
         try:

@@ -15,7 +15,6 @@ from .base import SandboxError, run, step
 
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
 def os_release() -> dict[str, str]:
@@ -137,13 +136,9 @@ def free_port(preferred: int | None) -> int:
     raise SandboxError("no free port in 5000 to 5099 on 127.0.0.1 for the registry")
 
 
-def proxies() -> dict[str, str]:
-    return {name: os.environ[name] for name in PROXIES if name in os.environ}
-
-
-def answers(command: list[str], timeout: float = 60) -> bool:
+def answers(command: list[str]) -> bool:
     """Whether a program can be run and ends well: for probes, where a failure is an answer."""
     try:
-        return subprocess.run(command, capture_output=True, timeout=timeout, stdin=subprocess.DEVNULL).returncode == 0
+        return subprocess.run(command, capture_output=True, timeout=60, stdin=subprocess.DEVNULL).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False

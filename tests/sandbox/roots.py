@@ -17,8 +17,6 @@ from . import machine
 from .base import BIN, CACHE, HERE, STATE, TMP, digest, remove_tree, run, say, step, write
 
 ENGINE = CACHE / "engine"
-DOCKER20 = CACHE / "docker20"
-DOCKER28 = CACHE / "docker28"
 PODMAN = CACHE / "podman"
 DEBIAN_TARS = {"amd64": CACHE / "debian-amd64.tar", "arm64": CACHE / "debian-arm64.tar"}
 PLUGINS = "usr/libexec/docker/cli-plugins"
@@ -91,11 +89,16 @@ SECOND = (
 _OTHER_DOCKER = (*_extract("?essential", "docker.io,containerd,runc,tini,iptables,ca-certificates,xz-utils,mount,kmod"),
                  *(f"--extract-hook={line}" for line in _CONFIGURE))  # fmt: skip
 EXTRA_ROOTS = {
-    "docker20": Root(DOCKER20, "bookworm", _OTHER_DOCKER),
-    "docker28": (_sid := Root(DOCKER28, "sid", (*_OTHER_DOCKER, _STALE))),
+    "docker20": Root(CACHE / "docker20", "bookworm", _OTHER_DOCKER),
+    "docker28": (_sid := Root(CACHE / "docker28", "sid", (*_OTHER_DOCKER, _STALE))),
     "docker28_containerd": _sid,
 }
 """Engines that are not of Debian 13: name → root."""
+
+
+def of(service: str) -> Path:
+    """The root that a service runs in."""
+    return EXTRA_ROOTS[service].target if service in EXTRA_ROOTS else ENGINE
 
 
 # In a pid namespace that ends with us, even by SIGKILL: else it would go on writing where the next `up` works.

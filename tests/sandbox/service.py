@@ -18,13 +18,13 @@ from typing import Any
 from . import machine, roots
 from .base import DATA, HERE, ID, LOGS, STATE, SandboxError, digest, read_state, say, step, update_state
 
+PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True)
 class Service:
     name: str
-    root: Path
     command: tuple[str, ...]
     config: str  # the content of its configuration file, so that a change is seen
     address: str  # unix:///path or http://host:port
@@ -37,7 +37,7 @@ class Service:
     @property
     def recipe(self) -> str:
         known = (*roots.FIRST, *roots.SECOND, *roots.EXTRA_ROOTS.values())
-        stamp = next((root.recipe for root in known if root.target == self.root), "")
+        stamp = next(root.recipe for root in known if root.target == roots.of(self.name))
         return digest(stamp, self.command, self.config, (HERE / "enter.sh").read_text(), machine.resolv_conf())
 
 
@@ -111,7 +111,8 @@ def before(name: str) -> Path:
 
 
 def start(service: Service) -> None:
-    roots.prepare(service.root)
+    root = roots.of(service.name)
+    roots.prepare(root)
     service.config_path.parent.mkdir(parents=True, exist_ok=True)
     service.config_path.write_text(service.config)
     (DATA / service.name).mkdir(parents=True, exist_ok=True)
@@ -123,7 +124,8 @@ def start(service: Service) -> None:
         log.rename(before(service.name))
     network = ("--net",) if service.isolated else ()
     enter = ("unshare", *network, "--mount", "--pid", "--fork", "--kill-child", "--propagation", "slave",
-             "sh", str(HERE / "enter.sh"), str(service.root), str(STATE))  # fmt: skip
+             "sh", str(HERE / "enter.sh"), str(root), str(STATE))  # fmt: skip
+    proxies = {name: value for name, value in os.environ.items() if name.lower() in PROXIES}
     with step(f"{service.name} started"):
         with log.open("a") as output:
             process = subprocess.Popen(
@@ -133,7 +135,7 @@ def start(service: Service) -> None:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # an interrupt of `up` does not reach it
                 cwd="/",
-                env={"PATH": SYSTEM_PATH, "HOME": "/root", **machine.proxies()},
+                env={"PATH": SYSTEM_PATH, "HOME": "/root", **proxies},
             )
         services = read_state().get("services", {})
         record = {"pid": process.pid, "start": start_time(process.pid), "recipe": service.recipe}
