@@ -8,12 +8,11 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from generator.config.settings import key_of
-from tests.e2e.conftest import bridge_address
+from tests.e2e.conftest import bridge_address, wait_for
 from tests.sample_project import SAMPLE
 
 NAMES = ("fate", "eggroll", "fateboard", "lmdb-safe")
@@ -66,10 +65,8 @@ def served_sources(
             [*before, *command, "--verbose", "--reuseaddr", str(directory)], start_new_session=True, stderr=said
         )
     try:
-        for _ in range(100):
-            if subprocess.run([*before, "git", "ls-remote", f"{url}/fate.git"], capture_output=True).returncode == 0:
-                break
-            time.sleep(0.05)
+        ask = [*before, "git", "ls-remote", f"{url}/fate.git"]
+        wait_for(lambda: subprocess.run(ask, capture_output=True).returncode == 0, 10)
         yield {key_of(name, "_SOURCE"): f"{url}/{name}.git#{commit}" for name, commit in commits.items()}
     finally:
         os.killpg(server.pid, signal.SIGTERM)

@@ -94,14 +94,12 @@ def docker(*args: str, check: bool = True, timeout: float = 300) -> str:
     return done.stdout.strip()
 
 
-def gone(*command: str) -> bool:
-    """Whether all that docker lists now is gone soon: what another run has there lives for seconds."""
-    listed = set(docker(*command).split())
-    end = time.monotonic() + 60
-    while listed and time.monotonic() < end:
-        time.sleep(1)
-        listed &= set(docker(*command).split())
-    return not listed
+def wait_for(condition: Callable[[], object], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            pytest.fail(f"not within {seconds} s")
+        time.sleep(0.1)
 
 
 def bridge_address() -> str:
@@ -139,26 +137,6 @@ def layers_of(reference: str) -> list[str]:
     return found
 
 
-Once = Callable[[str, Callable[[], object]], None]
-
-
-@pytest.fixture(scope="session")
-def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
-    """Does something for the whole session, in the worker that comes first; the other one waits for it."""
-    directory = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        directory = directory.parent
-
-    def run(name: str, action: Callable[[], object]) -> None:
-        with (directory / f"{name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (directory / f"{name}.done").exists():
-                action()
-                (directory / f"{name}.done").touch()
-
-    return run
-
-
 def make_project(directory: Path, *commands: tuple[str, ...], **sample: Any) -> Path:
     """A rendered project of the sample sources, after these commands of fategen."""
     make_sample_project(directory, **sample)
@@ -186,7 +164,14 @@ def own_sample(registry: str, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pushed(sample: Path, once: Once) -> Path:
-    """The sample project, all of whose images are in the registry."""
-    once("pushed", lambda: succeeded(fategen("bake", "all", "--push", "--overwrite", cwd=sample)))
+def pushed(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample project, all of whose images are in the registry: by the worker that comes first, the other waits."""
+    directory = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        directory = directory.parent
+    with (directory / "pushed").open("a") as done:
+        fcntl.flock(done, fcntl.LOCK_EX)
+        if not done.seek(0, os.SEEK_END):
+            succeeded(fategen("bake", "all", "--push", "--overwrite", cwd=sample))
+            done.write("done")
     return sample

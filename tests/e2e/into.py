@@ -7,11 +7,11 @@ import os
 import subprocess
 from dataclasses import dataclass, field
 
+from tests.e2e.conftest import docker
 
-def _run(env: dict[str, str], *args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        args, env={**os.environ, **env}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120
-    )
+
+def _run(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(args, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
 
 
 def _full(name: str) -> str:
@@ -30,11 +30,16 @@ class DockerTarget:
     def env(self) -> dict[str, str]:
         return {"DOCKER_HOST": self.host}
 
+    def docker(self, *args: str, check: bool = True) -> str:
+        return docker("--host", self.host, *args, check=check)
+
+    def inspect(self, name: str, what: str) -> str:
+        """A part of what it says of an image; "" where it has none."""
+        return self.docker("image", "inspect", "--format", what, name, check=False)
+
     def ids(self, *names: str) -> dict[str, str]:
         """Name → ID of those that are there, also of those that the engine hides."""
-        found = {
-            n: _run(self.env, "docker", "image", "inspect", "--format", "{{.Id}}", n).stdout.strip() for n in names
-        }
+        found = {name: self.inspect(name, "{{.Id}}") for name in names}
         return {name: identity for name, identity in found.items() if identity}
 
     @property
@@ -55,14 +60,13 @@ class DockerTarget:
         """Whether the engine can give the image away again with all of its layers."""
         listed = self._saved(name)
         # the whole: an image that lacks a blob has no .RootFS.Layers
-        shown = json.loads(_run(self.env, "docker", "image", "inspect", "--format", "{{json .}}", name).stdout)
-        layers = (shown["RootFS"] or {}).get("Layers")
+        layers = (json.loads(self.inspect(name, "{{json .}}"))["RootFS"] or {}).get("Layers")
         saved = listed.count("/layer.tar") or listed.count("blobs/sha256/") - listed.count("blobs/sha256/\n")
         return bool(layers) and saved >= len(layers)
 
     def remove(self, *names: str) -> None:
         """Takes names away, and images by their IDs that it keeps without one."""
-        _run(self.env, "docker", "image", "rm", "--force", *names)
+        self.docker("image", "rm", "--force", *names, check=False)
 
 
 @dataclass(frozen=True)
@@ -74,15 +78,15 @@ class PodmanTarget:
 
     def ids(self, *names: str) -> dict[str, str]:
         """Listed, since podman takes a short name for that of any registry."""
-        lines = _run(self.env, "podman", "image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")
+        lines = _run("podman", "image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")
         words = [line.removeprefix("docker.io/").split() for line in lines.stdout.splitlines()]
         return {name: identity for name, identity in words if name in names}
 
     def whole(self, name: str) -> bool:
-        return _run(self.env, "podman", "save", "--output", "/dev/null", _full(name)).returncode == 0
+        return _run("podman", "save", "--output", "/dev/null", _full(name)).returncode == 0
 
     def remove(self, *names: str) -> None:
-        _run(self.env, "podman", "image", "rm", "--ignore", *map(_full, names))
+        _run("podman", "image", "rm", "--ignore", *map(_full, names))
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ class ContainerdTarget:
         return {"CONTAINERD_ADDRESS": self.address}
 
     def _ctr(self, *args: str) -> str:
-        return _run(self.env, "ctr", "--namespace", self.namespace, *args).stdout
+        return _run("ctr", "--address", self.address, "--namespace", self.namespace, *args).stdout
 
     def ids(self, *names: str) -> dict[str, str]:
         lines = [line.split() for line in self._ctr("images", "ls").splitlines()[1:]]

@@ -9,14 +9,13 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from generator.bake.prepare import lock_project
 from generator.project import Project
-from tests.e2e.conftest import FATEGEN, digest_of, fategen, is_pushed, registry_get, start, succeeded
+from tests.e2e.conftest import FATEGEN, digest_of, fategen, is_pushed, registry_get, start, succeeded, wait_for
 from tests.picture import on_terminal
 
 JAVA = ("federation", "proxy", "roll", "meta-service", "fateboard")
@@ -149,14 +148,6 @@ def started_by(project: Path) -> list[int]:
             if str(project / ".fategen/metadata.json").encode() in command.read_bytes():
                 found.append(int(command.parent.name))
     return found
-
-
-def wait_for(condition: Callable[[], bool], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            pytest.fail(f"not within {seconds} s")
-        time.sleep(0.1)
 
 
 def test_each_image_writes_a_build_cache_of_its_own(pushed: Path, registry: str) -> None:

@@ -20,8 +20,8 @@ from generator.bundle.save import save
 from generator.images.layout import SourceImage
 from tests.bundle import conftest
 from tests.bundle.layouts import TAR, ZSTD, Layout, image, multi, own, sha256
-from tests.e2e.conftest import Ran, docker, fategen, gone, succeeded
-from tests.e2e.into import KINDS, Target, target
+from tests.e2e.conftest import Ran, fategen, succeeded, wait_for
+from tests.e2e.into import KINDS, DockerTarget, Target, target
 
 SPACE = f"fginto-{os.getpid()}"
 X, Y = f"{SPACE}/x:1.0", f"{SPACE}/y:1.0"
@@ -67,19 +67,17 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
     return Chain(tmp_path_factory.mktemp("chain"))
 
 
-class Loads:
-    def __init__(self, engine: Target, cwd: Path) -> None:
-        self._engine, self._cwd = engine, cwd
+def load(engine: Target, bundle: Path, *args: str | Path) -> Ran:
+    args = ("bundle", "load", bundle, *args, "--into", engine.into)
+    ran = fategen(*map(str, args), cwd=bundle.parent, env=engine.env)
+    assert "Traceback" not in ran.err
+    return ran
 
-    def __call__(self, *args: str | Path) -> Ran:
-        args = ("bundle", "load", *args, "--into", self._engine.into)
-        ran = fategen(*map(str, args), cwd=self._cwd, env=self._engine.env)
-        assert "Traceback" not in ran.err
-        return ran
 
-    def states(self, *args: str | Path) -> dict[str, str]:
-        ran = succeeded(self(*args, "--format", "json"))
-        return {i["reference"].removeprefix("docker.io/"): i["state"] for i in json.loads(ran.out)["images"]}
+def states(engine: Target, bundle: Path, *args: str | Path) -> dict[str, str]:
+    """Name → what the load made of it."""
+    ran = succeeded(load(engine, bundle, *args, "--format", "json"))
+    return {image["reference"].removeprefix("docker.io/"): image["state"] for image in json.loads(ran.out)["images"]}
 
 
 def on(*kinds: str) -> pytest.MarkDecorator:
@@ -107,44 +105,39 @@ def engine(request: pytest.FixtureRequest, registry: str, chain: Chain) -> Itera
     found.remove(X, Y, *chain.ids)
 
 
-@pytest.fixture
-def load(engine: Target, tmp_path: Path) -> Loads:
-    return Loads(engine, tmp_path)
-
-
 @EVERY
-def test_a_bundle_and_the_same_again(engine: Target, chain: Chain, load: Loads) -> None:
-    assert load.states(chain.whole) == {X: "new", Y: "new"}
+def test_a_bundle_and_the_same_again(engine: Target, chain: Chain) -> None:
+    assert states(engine, chain.whole) == {X: "new", Y: "new"}
     first = engine.ids(X, Y)
-    assert load.states(chain.whole) == {X: "same", Y: "same"}
+    assert states(engine, chain.whole) == {X: "same", Y: "same"}
     assert engine.ids(X, Y) == first
     assert engine.whole(X) and engine.whole(Y)
 
 
 @BOTH_STORES
-def test_layers_in_zstd_where_the_engine_reads_them(engine: Target, chain: Chain, load: Loads) -> None:
+def test_layers_in_zstd_where_the_engine_reads_them(engine: Target, chain: Chain) -> None:
     if engine == target("docker 20.10", SPACE):
-        ran = load(chain.zstd)
+        ran = load(engine, chain.zstd)
         assert (ran.code, engine.ids(X, Y)) == (3, {})
         assert "the layers of x, y are compressed with zstd, which this Docker cannot read" in ran.err
-        load.states(chain.whole)
+        states(engine, chain.whole)
         # nothing has to be sent that it would have to read
-        assert load.states(chain.zstd) == {X: "same", Y: "same"}
+        assert states(engine, chain.zstd) == {X: "same", Y: "same"}
         return
-    assert load.states(chain.zstd) == {X: "new", Y: "new"}
+    assert states(engine, chain.zstd) == {X: "new", Y: "new"}
     assert engine.whole(X) and engine.whole(Y)
 
 
 @EVERY
-def test_damage_moves_no_name(engine: Target, chain: Chain, load: Loads, tmp_path: Path) -> None:
-    succeeded(load(chain.a))
+def test_damage_moves_no_name(engine: Target, chain: Chain, tmp_path: Path) -> None:
+    succeeded(load(engine, chain.a))
     before = engine.ids(X, Y)
     made = conftest.made_of(chain.whole)
     layer = last_layer(made)
     # flipped in a layer, and cut before what engines look for
     for bad in (made.flipped(layer.start + layer.size // 2), made.data[: made.members[-4].end]):
         (tmp_path / "bad.fate.tar").write_bytes(bad)
-        ran = load(tmp_path / "bad.fate.tar")
+        ran = load(engine, tmp_path / "bad.fate.tar")
         assert ran.code == 4
         assert "nothing was loaded" in ran.err
         # an engine that goes on with what it got would name something only a moment later
@@ -156,100 +149,100 @@ def test_damage_moves_no_name(engine: Target, chain: Chain, load: Loads, tmp_pat
 @pytest.mark.parametrize("engine", DOCKERS, indirect=True)
 @pytest.mark.parametrize("before", ["nothing", "older images"])
 def test_an_engine_that_refuses_what_was_whole_gets_its_names_back(
-    engine: Target, chain: Chain, load: Loads, before: str
+    engine: DockerTarget, chain: Chain, before: str
 ) -> None:
     """Engines keep the images that they had taken before the one that they refuse; no name of the bundle may stay."""
     if before == "older images":
-        succeeded(load(chain.a))
+        succeeded(load(engine, chain.a))
         # one without layers among them
-        succeeded(load(chain.bare))
+        succeeded(load(engine, chain.bare))
     ids = engine.ids(X, Y)
-    ran = load(chain.wrong)
+    ran = load(engine, chain.wrong)
     assert ran.code == 3
     assert "no name was changed" in ran.err
     assert engine.ids(X, Y) == ids
-    assert gone(
-        "--host", engine.env["DOCKER_HOST"], "image", "ls", "--quiet", "--filter=reference=fategen.invalid/keep"
-    )
+
+    def kept() -> set[str]:
+        return set(engine.docker("image", "ls", "--quiet", "--filter=reference=fategen.invalid/keep").split())
+
+    listed = kept()
+    # what another run has there lives for seconds
+    wait_for(lambda: not listed & kept(), 60)
     assert not ids or engine.whole(Y)
 
 
 @TWO_DOCKERS
-def test_docker_load_alone_takes_it_too(engine: Target, chain: Chain) -> None:
-    docker("--host", engine.env["DOCKER_HOST"], "load", "--input", str(chain.whole))
+def test_docker_load_alone_takes_it_too(engine: DockerTarget, chain: Chain) -> None:
+    engine.docker("load", "--input", str(chain.whole))
     assert set(engine.ids(X, Y)) == {X, Y}
     assert engine.whole(Y)
 
 
 @EVERY
-def test_an_image_of_two_platforms_stays_one_where_the_engine_keeps_indexes(
-    engine: Target, chain: Chain, load: Loads
-) -> None:
+def test_an_image_of_two_platforms_stays_one_where_the_engine_keeps_indexes(engine: Target, chain: Chain) -> None:
     image = inspect(chain.both).index.images[0]
-    assert load.states(chain.both, "--image", "x") == {X: "new"}
+    assert states(engine, chain.both, "--image", "x") == {X: "new"}
     if not engine.keeps_indexes:
         assert engine.ids(X) == {X: image.platform_images[0].config.digest}
         return
     assert engine.ids(X) == {X: image.target.digest}
     assert engine.holds(X, {blob.digest for blob in image.blobs()})
-    assert load.states(chain.both, "--image", "x") == {X: "same"}
+    assert states(engine, chain.both, "--image", "x") == {X: "same"}
     assert engine.holds(X, {blob.digest for blob in image.blobs()})
-    if engine.into == "docker":
-        host, named = engine.env["DOCKER_HOST"], f"{X.rpartition(':')[0]}@{image.target.digest}"
-        assert docker("--host", host, "image", "inspect", "--format", "{{.Id}}", named) == image.target.digest
-    succeeded(load(chain.a))
-    assert load.states(chain.both, "--image", "x", "--platform", "linux/amd64") == {X: "replaced"}
+    if isinstance(engine, DockerTarget):
+        assert engine.inspect(f"{X.rpartition(':')[0]}@{image.target.digest}", "{{.Id}}") == image.target.digest
+    succeeded(load(engine, chain.a))
+    assert states(engine, chain.both, "--image", "x", "--platform", "linux/amd64") == {X: "replaced"}
     assert engine.ids(X) == {X: image.platform_images[0].manifest.digest}
 
 
 @pytest.mark.parametrize("engine", [DOCKERS[0], DOCKERS[2]], indirect=True)
-def test_an_image_that_lacks_a_blob_is_mended(engine: Target, chain: Chain, load: Loads, tmp_path: Path) -> None:
+def test_an_image_that_lacks_a_blob_is_mended(engine: DockerTarget, chain: Chain, tmp_path: Path) -> None:
     """A containerd store keeps what was left out, and Docker 28 shows it as an image without layers."""
     made = conftest.made_of(chain.whole)
     layer = last_layer(made)
     (tmp_path / "hole.tar").write_bytes(made.data[: layer.offset] + made.data[layer.end :])
-    docker("--host", engine.env["DOCKER_HOST"], "load", "--input", str(tmp_path / "hole.tar"), check=False)
+    engine.docker("load", "--input", str(tmp_path / "hole.tar"), check=False)
     assert Y in engine.ids(X, Y)
     assert not engine.whole(Y)
-    succeeded(load(chain.whole))
+    succeeded(load(engine, chain.whole))
     assert engine.whole(X) and engine.whole(Y)
 
 
 @BOTH_STORES
-def test_an_image_without_layers_is_loaded_and_hides_no_other(engine: Target, chain: Chain, load: Loads) -> None:
-    succeeded(load(chain.a))
-    assert load.states(chain.bare) == {X: "replaced", Y: "same"}
-    assert load.states(chain.bare) == {X: "same", Y: "same"}
-    assert load.states(chain.whole)[X] == "replaced"
+def test_an_image_without_layers_is_loaded_and_hides_no_other(engine: Target, chain: Chain) -> None:
+    succeeded(load(engine, chain.a))
+    assert states(engine, chain.bare) == {X: "replaced", Y: "same"}
+    assert states(engine, chain.bare) == {X: "same", Y: "same"}
+    assert states(engine, chain.whole)[X] == "replaced"
     assert engine.whole(X) and engine.whole(Y)
 
 
 @TWO_DOCKERS
-def test_a_platform_that_the_engine_does_not_run_is_loaded(engine: Target, chain: Chain, load: Loads) -> None:
-    succeeded(load(chain.both, "--platform", "linux/arm64", "--image", "x"))
-    host = engine.env["DOCKER_HOST"]
-    assert docker("--host", host, "image", "inspect", "--format", "{{.Architecture}}", X) == "arm64"
+def test_a_platform_that_the_engine_does_not_run_is_loaded(engine: DockerTarget, chain: Chain) -> None:
+    succeeded(load(engine, chain.both, "--platform", "linux/arm64", "--image", "x"))
+    assert engine.inspect(X, "{{.Architecture}}") == "arm64"
 
 
 @EVERY
-def test_a_chain_one_after_the_other(engine: Target, chain: Chain, load: Loads) -> None:
+def test_a_chain_one_after_the_other(engine: Target, chain: Chain) -> None:
     """Alone where the engine has the layers; podman wants them all each time."""
-    succeeded(load(chain.a))
+    succeeded(load(engine, chain.a))
     with_bases = ([chain.a], [chain.b, chain.a]) if engine.into == "podman" else ([], [])
-    assert load.states(chain.b, *with_bases[0]) == {X: "replaced", Y: "same"}
-    assert load.states(chain.c, *with_bases[1]) == {X: "same", Y: "replaced"}
+    assert states(engine, chain.b, *with_bases[0]) == {X: "replaced", Y: "same"}
+    assert states(engine, chain.c, *with_bases[1]) == {X: "same", Y: "replaced"}
     assert engine.whole(X) and engine.whole(Y)
     ids = engine.ids(X, Y)
-    succeeded(load(chain.whole))
+    succeeded(load(engine, chain.whole))
     assert engine.ids(X, Y) == ids
 
 
 @BOTH_STORES
-def test_the_base_is_there_with_other_blobs(engine: Target, chain: Chain, load: Loads) -> None:
+def test_the_base_is_there_with_other_blobs(engine: Target, chain: Chain) -> None:
     """The diff ids are the same and the digests are not: a containerd store would load it with a hole, silently."""
-    succeeded(load(chain.raw))
+    succeeded(load(engine, chain.raw))
     if not engine.by_diff_id:
-        ran = load(chain.b)
+        ran = load(engine, chain.b)
         assert (ran.code, "its base is missing" in ran.err) == (2, True)
-    succeeded(load(chain.b, *([] if engine.by_diff_id else [chain.a])))
+    succeeded(load(engine, chain.b, *([] if engine.by_diff_id else [chain.a])))
     assert engine.whole(X) and engine.whole(Y)

@@ -107,12 +107,6 @@ def test_keys_are_not_taken_for_each_other(site: Site) -> None:
     assert ran.code == 2 and "is not a key" in ran.err
 
 
-def allow(site: Site, line: str) -> Path:
-    path = site.file.parent / "allowed_signers"
-    path.write_text(f"  # who may\n{line}\n".format(sender=site.public.read_text(), other=site.other.read_text()))
-    return path
-
-
 @pytest.mark.parametrize(
     ("line", "code"),
     [
@@ -124,7 +118,10 @@ def allow(site: Site, line: str) -> Path:
     ],
 )
 def test_a_list_of_signers_says_who_may_sign_what(signed: Site, line: str, code: int) -> None:
-    ran = signed.verify(signers=allow(signed, line))
+    signers = signed.file.parent / "allowed_signers"
+    line = line.format(sender=signed.public.read_text(), other=signed.other.read_text())
+    signers.write_text(f"  # who may\n{line}\n")
+    ran = signed.verify(signers=signers)
     assert (ran.code, "signed by alice@example.com" in ran.out) == (code, code == 0)
 
 
