@@ -17,20 +17,23 @@ SAMPLE_1_11, SAMPLE_2_2 = SAMPLE.with_name("fate-sample-1.11"), SAMPLE.with_name
 
 
 def make_sample_project(
-    directory: Path, *, namespace: str = "federatedai", sample: Path = SAMPLE, release: str = "1.3.0"
+    directory: Path, *, namespace: str = "federatedai", sample: Path = SAMPLE, release: str = "1.3.0", **settings: str
 ) -> Path:
-    """Writes ``.env`` (and ``.env.local`` where a CA is needed) for the sample at ``sample``; returns the directory."""
-    registry = os.environ["FATEGEN_SANDBOX_REGISTRY"]
-    lines = [f"PREFIX={registry}/{namespace}", f"BASE_TAG={release}-release", f"TAG={release}-release"]
+    """Writes ``.env`` (and ``.env.local`` where a CA is needed) for the sample at ``sample``; returns the directory.
+
+    ``settings`` are more keys of it, or other values."""
+    registry, tag = os.environ["FATEGEN_SANDBOX_REGISTRY"], f"{release}-release"
+    values = {"PREFIX": f"{registry}/{namespace}", "BASE_TAG": tag, "TAG": tag}
     if release != "1.3.0":
-        lines.append(f"FATE_VERSION={release}")
+        values["FATE_VERSION"] = release
     if mirror := os.environ.get("FATEGEN_BASE_REGISTRY"):
-        lines.append(f"BASE_REGISTRY={mirror}")
+        values["BASE_REGISTRY"] = mirror
     directory.mkdir(parents=True, exist_ok=True)
     for source in sorted(path for path in sample.iterdir() if path.is_dir()):
         key = source.name.upper().replace("-", "_")
-        lines.append(f"{key}_SOURCE={os.path.relpath(source, directory.resolve())}")
-    (directory / ".env").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        values[f"{key}_SOURCE"] = os.path.relpath(source, directory.resolve())
+    lines = [f"{key}={value}\n" for key, value in {**values, **settings}.items()]
+    (directory / ".env").write_text("".join(lines), encoding="utf-8")
     (directory / ".gitignore").write_text(".env.local\n.fategen/\n*.fate.tar*\nfategen-load.*\n", encoding="utf-8")
     if ca := os.environ.get("FATEGEN_SANDBOX_CA"):
         (directory / ".env.local").write_text(f"CA_BUNDLE={ca}\n", encoding="utf-8")

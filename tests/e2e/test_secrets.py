@@ -27,6 +27,7 @@ import trustme
 from tests.e2e.checkouts import git, make_checkout
 from tests.e2e.conftest import Ran, bridge_address, docker, fategen, registry_get
 from tests.e2e.mirror import Mirror, packages
+from tests.fate_plan import put
 from tests.loopback import tls
 from tests.sample_project import make_sample_project
 
@@ -72,43 +73,34 @@ def proxy(markers: dict[str, str], ca: trustme.CA) -> Iterator[Mirror]:
 def site(proxy: Mirror, ca: trustme.CA, markers: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project of such a site. Its secrets are in ``.env.local`` and in the files that it names."""
     root = tmp_path_factory.mktemp("site")
-    directory = make_sample_project(root / "project", namespace="secrets")
+    directory = make_sample_project(
+        root / "project", namespace="secrets", FATE_SOURCE="../FATE", APT_MIRROR="http://debian.site.test/debian",
+        PIP_INDEX_URL="https://pypi.site.test/simple", PROVENANCE="true",
+    )  # fmt: skip
     checkout = make_checkout("fate", root / "FATE")
     git(checkout, "remote", "add", "origin", f"https://{quote(markers['git-token'], safe='')}@github.com/x/FATE.git")
-    text = (directory / ".env").read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if not line.startswith("FATE_SOURCE=")]
-    lines += [
-        "FATE_SOURCE=../FATE", "APT_MIRROR=http://debian.site.test/debian",
-        "PIP_INDEX_URL=https://pypi.site.test/simple", "PROVENANCE=true",
-    ]  # fmt: skip
-    (directory / ".env").write_text("\n".join(lines) + "\n", encoding="utf-8")
     local = [
         f"# {markers['env-local-comment']}",
         f"HTTP_PROXY=http://web:{quote(markers['http-proxy'], safe='')}@{proxy.host}",
         f"HTTPS_PROXY=http://tls:{quote(markers['https-proxy'], safe='')}@{proxy.host}",
         "CA_BUNDLE=secret/ca.pem", "MAVEN_SETTINGS=secret/settings.xml", "PIP_NETRC=secret/netrc",
     ]  # fmt: skip
-    (directory / ".env.local").write_text("\n".join(local) + "\n", encoding="utf-8")
-    secret = directory / "secret"
-    secret.mkdir()
-    certificate = ca.cert_pem.bytes().decode()
-    (secret / "ca.pem").write_text(f"# {markers['ca-comment']}\n{certificate}", encoding="utf-8")
-    (secret / "netrc").write_text(
+    put(directory, ".env.local", "\n".join(local) + "\n")
+    put(directory, "secret/ca.pem", f"# {markers['ca-comment']}\n{ca.cert_pem.bytes().decode()}")
+    logins = (
         f"# {markers['netrc-comment']}\n"
         f"machine pypi.site.test login reader password {markers['index']}\n"
-        f"machine other.site.test login reader password {markers['other-index']}\n",
-        encoding="utf-8",
+        f"machine other.site.test login reader password {markers['other-index']}\n"
     )
-    (secret / "settings.xml").write_text(
-        f"""<settings><!-- {markers["maven-comment"]} -->
+    put(directory, "secret/netrc", logins)
+    maven = f"""<settings><!-- {markers["maven-comment"]} -->
 <proxies><proxy><id>old</id><active>false</active><host>old.site.test</host><port>1</port>
   <username>x</username><password>{markers["maven-proxy"]}</password></proxy></proxies>
 <servers><server><id>site</id><username>builder</username><password>{markers["maven"]}</password></server>
   <server><id>key</id><passphrase>{markers["maven-key"]}</passphrase></server></servers>
 <mirrors><mirror><id>site</id><mirrorOf>*</mirrorOf><url>https://maven.site.test/maven2</url></mirror></mirrors>
-</settings>""",
-        encoding="utf-8",
-    )
+</settings>"""
+    put(directory, "secret/settings.xml", maven)
     return directory
 
 
@@ -200,11 +192,6 @@ def runs(site: Path, environment: dict[str, str]) -> list[Ran]:
     return done
 
 
-@pytest.fixture(scope="module")
-def references(site: Path) -> list[str]:
-    return fategen("images", *IMAGES, "--format", "references", cwd=site).out.split()
-
-
 @pytest.fixture
 def search(runs: list[Ran], markers: dict[str, str]) -> Search:
     return Search(markers)
@@ -220,8 +207,12 @@ def test_no_secret_is_in_what_was_printed_or_kept_in_the_project(search: Search,
     assert search.found == set() and search.looked_at > 300_000_000
 
 
-def test_no_secret_is_in_an_image_its_history_or_its_layers(search: Search, references: list[str]) -> None:
-    for reference in references:
+def references(site: Path) -> list[str]:
+    return fategen("images", *IMAGES, "--format", "references", cwd=site).out.split()
+
+
+def test_no_secret_is_in_an_image_its_history_or_its_layers(search: Search, site: Path) -> None:
+    for reference in references(site):
         search.text(docker("history", "--no-trunc", "--format", "json", reference), f"history of {reference}")
         search.text(docker("image", "inspect", reference), f"configuration of {reference}")
         saved = subprocess.run(["docker", "save", reference], check=True, capture_output=True).stdout
@@ -229,11 +220,9 @@ def test_no_secret_is_in_an_image_its_history_or_its_layers(search: Search, refe
     assert search.found == set() and search.looked_at > 300_000_000
 
 
-def test_no_secret_is_in_the_registry_not_even_in_an_attestation(
-    search: Search, references: list[str], registry: str
-) -> None:
+def test_no_secret_is_in_the_registry_not_even_in_an_attestation(search: Search, site: Path, registry: str) -> None:
     attestations = 0
-    for reference in references:
+    for reference in references(site):
         repository, _, tag = reference.removeprefix(f"{registry}/").rpartition(":")
         for entry in registry_get(registry, f"{repository}/manifests/{tag}")["manifests"]:
             manifest = registry_get(registry, f"{repository}/manifests/{entry['digest']}")

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.checkouts import commit_all, git, make_checkout, served_sources
-from tests.e2e.conftest import docker, fategen, layers_of, succeeded
-from tests.sample_project import make_sample_project
+from tests.e2e.conftest import docker, fategen, layers_of, make_project, succeeded
 
 IMAGES = ("python", "roll")
 REVISION = '{{index .Config.Labels "org.opencontainers.image.revision"}}'
@@ -27,12 +26,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 
 @pytest.fixture(scope="module")
 def git_project(sources: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = make_sample_project(tmp_path_factory.mktemp("git-project"), namespace="from-git")
-    settings = [line for line in (directory / ".env").read_text().splitlines() if "_SOURCE=" not in line]
-    settings += [f"{key}={source}" for key, source in sources.items()]
-    (directory / ".env").write_text("\n".join(settings) + "\n", encoding="utf-8")
-    succeeded(fategen("render", cwd=directory))
-    return directory
+    return make_project(tmp_path_factory.mktemp("git-project"), namespace="from-git", **sources)
 
 
 def test_images_are_built_from_git_repositories(git_project: Path, sources: dict[str, str]) -> None:

@@ -24,8 +24,18 @@ import pytest
 from generator.project import packaged_data
 from generator.verify.origins import NAMES, place
 from generator.verify.started import LABEL
-from tests.e2e.conftest import Ran, digest_of, docker, fategen, is_pushed, make_project, registry_get, start, succeeded
-from tests.sample_project import make_sample_project
+from tests.e2e.conftest import (
+    digest_of,
+    docker,
+    fategen,
+    is_pushed,
+    make_project,
+    registry_get,
+    start,
+    succeeded,
+    wait_for,
+)
+from tests.fate_plan import put
 
 SPACE = f"verify-{os.getpid()}"
 TAG = "1.3.0-release"
@@ -93,48 +103,30 @@ ACTS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Project:
-    directory: Path
-    registry: str
-
-    def run(self, *args: str) -> Ran:
-        return fategen(*args, cwd=self.directory)
-
-    def verify(self, *args: str) -> Ran:
-        return self.run("verify", *args, "-q")
+@pytest.fixture(scope="module")
+def project(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory, bake = tmp_path_factory.mktemp("verify"), ("bake", "all", "--load", "-q", "--platform", "linux/amd64")
+    return make_project(directory, bake, namespace=SPACE)
 
 
 @pytest.fixture(scope="module")
-def project(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    directory = make_project(
-        tmp_path_factory.mktemp("verify"),
-        ("bake", "all", "--load", "-q", "--platform", "linux/amd64"),
-        namespace=SPACE,
-    )
-    return Project(directory, registry)
-
-
-@pytest.fixture(scope="module")
-def results(project: Project) -> list[dict[str, Any]]:
+def results(project: Path, registry: str) -> list[dict[str, Any]]:
     """Of all broken images, each of which is built FROM the image that it breaks, under ``SPACE/broken``."""
-    prefix = f"{project.registry}/{SPACE}/broken"
+    prefix = f"{registry}/{SPACE}/broken"
     targets = {
         case.image: {
-            "dockerfile-inline": f"FROM {project.registry}/{SPACE}/{case.image}:{TAG}\n{case.line}\n",
+            "dockerfile-inline": f"FROM {registry}/{SPACE}/{case.image}:{TAG}\n{case.line}\n",
             "tags": [f"{prefix}/{case.image}:{TAG}"],
             "output": ["type=docker"],
             "attest": ["type=provenance,disabled=true"],
         }
         for case in ACTS.values()
     }
-    file = project.directory / "broken.json"
+    file = project / "broken.json"
     file.write_text(json.dumps({"group": {"default": {"targets": list(targets)}}, "target": targets}), encoding="utf-8")
-    done = subprocess.run(
-        ["docker", "buildx", "bake", "-f", str(file)], cwd=project.directory, capture_output=True, text=True
-    )
+    done = subprocess.run(["docker", "buildx", "bake", "-f", str(file)], cwd=project, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    ran = project.verify(*targets, "--prefix", prefix, "--within", "20", "--format", "json")
+    ran = fategen("verify", *targets, "--prefix", prefix, "--within", "20", "--format", "json", "-q", cwd=project)
     assert ran.code == 1, ran.err
     found: list[dict[str, Any]] = json.loads(ran.out)
     return found
@@ -151,18 +143,40 @@ def test_what_an_image_does_is_checked_against_its_contract(case: Broken, result
     assert case.asks in lines[int(number) - 1]
 
 
-def test_a_platform_that_the_engine_does_not_have_of_an_image_is_no_fault_of_the_image(project: Project) -> None:
-    ran = project.verify("roll", "--platform", "linux/arm64")
+NOWHERE = "the engine has no image of this name"
+LACKED = {  # what is asked for, what is said of which images, the next step
+    "verify": (
+        "verify roll egg --tag none", {"roll:none": NOWHERE, "egg:none": NOWHERE},
+        "build and load: fategen bake roll egg --load; or fetch what is published: docker pull",
+    ),
+    "save": (
+        "bundle save --image roll --image egg --from engine --set TAG=none",
+        {"roll:none": NOWHERE, "egg:none": NOWHERE},
+        "fategen bake all --load loads your own images, docker pull others",
+    ),
+    "platform": (
+        "verify roll --platform linux/arm64", {f"roll:{TAG}": "the engine does not have it for linux/arm64"},
+        "build and load: fategen bake roll --load --platform linux/arm64",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "lacked", "step"), LACKED.values(), ids=LACKED)
+def test_what_the_engine_lacks_is_named_with_the_next_step(
+    project: Path, registry: str, command: str, lacked: dict[str, str], step: str
+) -> None:
+    ran = fategen(*command.split(), "-q", cwd=project)
     assert (ran.code, ran.out) == (2, "")
-    assert f"{project.registry}/{SPACE}/roll:1.3.0-release: the engine does not have it for linux/arm64" in ran.err
-    assert "  next: build and load: fategen bake roll --load --platform linux/arm64" in ran.err
+    for name, said in lacked.items():
+        assert f"{registry}/{SPACE}/{name}: {said}" in ran.err
+    assert f"  next: {step}" in ran.err
+    assert not list(project.glob("*.fate.tar*"))
 
 
-def test_an_image_that_needs_another_service_is_not_started(project: Project, tmp_path: Path) -> None:
+def test_an_image_that_needs_another_service_is_not_started(project: Path, tmp_path: Path) -> None:
     directory = make_project(tmp_path, namespace=SPACE)
-    (directory / "catalogue").mkdir()
     needs = "line: '1.3'\nextends: packaged\nimages:\n  roll:\n    contract: {started: {needs: a database}}\n"
-    (directory / "catalogue/1.3.yaml").write_text(needs, encoding="utf-8")
+    put(directory, "catalogue/1.3.yaml", needs)
     ran = succeeded(fategen("verify", "roll", "--format", "json", cwd=directory))
     assert "roll is not started on its own: it needs a database (catalogue/1.3.yaml:5)" in ran.err
     checks = {result["check"] for result in json.loads(ran.out)}
@@ -170,32 +184,32 @@ def test_an_image_that_needs_another_service_is_not_started(project: Project, tm
 
 
 @pytest.mark.full
-def test_the_sample_keeps_its_contract(project: Project) -> None:
-    ran = succeeded(project.verify("--format", "junit"))
+def test_the_sample_keeps_its_contract(project: Path) -> None:
+    ran = succeeded(fategen("verify", "--format", "junit", "-q", cwd=project))
     root = ElementTree.fromstring(ran.out)
     assert {suite.attrib["name"] for suite in root} == {f"{image} linux/amd64" for image in ALL}
     assert root.attrib["failures"] == "0" and int(root.attrib["tests"]) > 350
     assert nothing_is_left(project)
 
 
-def of_verify(project: Project) -> tuple[tuple[str, ...], ...]:
-    """The docker commands that list its containers, volumes and images in the engine."""
-    at = place(project.directory / ".fategen/verify")
+def left(project: Path) -> tuple[str, str, str]:
+    """The containers, volumes and images of ``fategen verify`` in the engine."""
+    at = place(project / ".fategen/verify")
     return (
-        ("ps", "--all", "--quiet", f"--filter=label={LABEL}={at}"),
-        ("volume", "ls", "--quiet", f"--filter=label={LABEL}={at}"),
-        ("image", "ls", "--quiet", f"--filter=reference={NAMES}-{at}/*"),
+        docker("ps", "--all", "--quiet", f"--filter=label={LABEL}={at}"),
+        docker("volume", "ls", "--quiet", f"--filter=label={LABEL}={at}"),
+        docker("image", "ls", "--quiet", f"--filter=reference={NAMES}-{at}/*"),
     )
 
 
-def nothing_is_left(project: Project) -> bool:
-    return not any(docker(*command) for command in of_verify(project))
+def nothing_is_left(project: Path) -> bool:
+    return not any(left(project))
 
 
 @pytest.mark.full
-def test_the_java_components_keep_it_on_another_platform_too_under_emulation(project: Project) -> None:
-    ran = succeeded(project.run("bake", *JAVA, "--load", "-q"))
-    ran = succeeded(project.verify(*JAVA, "--platform", "linux/arm64", "--format", "json"))
+def test_the_java_components_keep_it_on_another_platform_too_under_emulation(project: Path) -> None:
+    succeeded(fategen("bake", *JAVA, "--load", "-q", cwd=project))
+    ran = succeeded(fategen("verify", *JAVA, "--platform", "linux/arm64", "--format", "json", "-q", cwd=project))
     results = json.loads(ran.out)
     for image in JAVA:
         checks = {result["check"] for result in results if result["image"] == image}
@@ -203,34 +217,9 @@ def test_the_java_components_keep_it_on_another_platform_too_under_emulation(pro
     assert {result["platform"] for result in results} == {"linux/arm64"}
 
 
-SAVE = ("bundle", "save", "--image", "roll", "--image", "egg", "--from", "engine", "--set", "TAG=none")
-
-
-@pytest.mark.parametrize(
-    ("command", "step"),
-    [
-        (
-            ("verify", "roll", "egg", "--tag", "none"),
-            "build and load: fategen bake roll egg --load; or fetch what is published: docker pull",
-        ),
-        (SAVE, "fategen bake all --load loads your own images, docker pull others"),
-    ],
-    ids=["verify", "save"],
-)
-def test_every_image_that_the_engine_lacks_is_named_with_the_next_step(
-    project: Project, command: tuple[str, ...], step: str
-) -> None:
-    ran = project.run(*command, "-q")
-    assert (ran.code, ran.out) == (2, "")
-    for name in ("roll", "egg"):
-        assert f"{project.registry}/{SPACE}/{name}:none: the engine has no image of this name" in ran.err
-    assert f"  next: {step}" in ran.err
-    assert not list(project.directory.glob("*.fate.tar*"))
-
-
-def test_egg_reaps_its_children_and_ends_with_its_storage_service(project: Project) -> None:
+def test_egg_reaps_its_children_and_ends_with_its_storage_service(project: Path, registry: str) -> None:
     """What no contract asks for."""
-    container = docker("run", "-d", f"{project.registry}/{SPACE}/egg:{TAG}")
+    container = docker("run", "-d", f"{registry}/{SPACE}/egg:{TAG}")
     try:
         docker("exec", container, "sh", "-c", "until pgrep storage-serv; do sleep 0.1; done", timeout=60)
         docker("exec", "-d", container, "sh", "-c", "(sleep 0.1 &) ; exit 0")
@@ -243,16 +232,14 @@ def test_egg_reaps_its_children_and_ends_with_its_storage_service(project: Proje
 
 
 @contextlib.contextmanager
-def starting(project: Project, *args: str) -> Iterator[subprocess.Popen[str]]:
+def starting(project: Path, *args: str) -> Iterator[subprocess.Popen[str]]:
     """``fategen ARGS`` once it has started a container."""
-    with start(*args, cwd=project.directory, stdout=subprocess.PIPE) as process:
-        end = time.monotonic() + 300
-        while not docker(*of_verify(project)[0]):
-            assert time.monotonic() < end
+    with start(*args, cwd=project, stdout=subprocess.PIPE) as process:
+        wait_for(lambda: left(project)[0], 300)
         yield process
 
 
-def test_ctrl_c_leaves_no_container_and_no_volume(project: Project) -> None:
+def test_ctrl_c_leaves_no_container_and_no_volume(project: Path) -> None:
     with starting(project, "verify", "roll", "fateboard") as process:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
@@ -261,47 +248,45 @@ def test_ctrl_c_leaves_no_container_and_no_volume(project: Project) -> None:
 
 
 @pytest.fixture(scope="module")
-def one_fails(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def one_fails(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project of which python lacks a file that KubeFATE mounts over."""
-    directory = make_sample_project(tmp_path_factory.mktemp("fails"), namespace=f"{SPACE}-fails")
-    own = directory / "templates/dockerfiles/python.Dockerfile.j2"
-    own.parent.mkdir(parents=True)
-    packaged = packaged_data("templates") / "dockerfiles/python.Dockerfile.j2"
-    own.write_text(packaged.read_text(encoding="utf-8") + "RUN rm arch/conf/server_conf.json\n", encoding="utf-8")
-    succeeded(fategen("render", cwd=directory))
-    return Project(directory, registry)
+    directory, template = tmp_path_factory.mktemp("fails"), "dockerfiles/python.Dockerfile.j2"
+    packaged = (packaged_data("templates") / template).read_text(encoding="utf-8")
+    put(directory, f"templates/{template}", f"{packaged}RUN rm arch/conf/server_conf.json\n")
+    return make_project(directory, namespace=f"{SPACE}-fails")
 
 
-def test_nothing_is_published_when_one_component_fails(one_fails: Project) -> None:
-    ran = one_fails.run("bake", "python", "proxy", "--push", "--verify", "-q")
+def test_nothing_is_published_when_one_component_fails(one_fails: Path, registry: str) -> None:
+    ran = fategen("bake", "python", "proxy", "--push", "--verify", "-q", cwd=one_fails)
     assert ran.code == 1, ran.err
     path = f"{HOME}/python/arch/conf/server_conf.json"
     assert ran.out.startswith(f"FAILED  python linux/amd64: mounted over: {path}  (packaged catalogue/1.3.yaml:")
     assert "(python); nothing was published" in ran.err
-    assert not any(is_pushed(one_fails.registry, f"{SPACE}-fails/{image}") for image in ("python", "proxy"))
+    assert not any(is_pushed(registry, f"{SPACE}-fails/{image}") for image in ("python", "proxy"))
     assert nothing_is_left(one_fails)
 
 
-def test_what_passes_is_published_is_what_was_verified_and_passes_from_the_registry(one_fails: Project) -> None:
-    ran = succeeded(one_fails.run("bake", "proxy", "--push", "--verify", "--format", "json"))
+def test_what_passes_is_published_is_what_was_verified_and_passes_from_the_registry(
+    one_fails: Path, registry: str
+) -> None:
+    ran = succeeded(fategen("bake", "proxy", "--push", "--verify", "--format", "json", cwd=one_fails))
     assert "verified: " in ran.err
     (built,) = json.loads(ran.out)
-    index = registry_get(one_fails.registry, f"{SPACE}-fails/proxy/manifests/{TAG}")
-    layouts = one_fails.directory / ".fategen/layouts"
+    index = registry_get(registry, f"{SPACE}-fails/proxy/manifests/{TAG}")
+    layouts = one_fails / ".fategen/layouts"
     top = json.loads((layouts / "proxy/index.json").read_bytes())["manifests"][0]["digest"].removeprefix("sha256:")
     seen = json.loads((layouts / "shared/sha256" / top).read_bytes())
     assert {entry["digest"] for entry in seen["manifests"]} <= {entry["digest"] for entry in index["manifests"]}
     assert built["platforms"] == ["linux/amd64", "linux/arm64"]
-    ran = succeeded(one_fails.run("verify", "proxy", "--from", "registry", "--format", "json"))
+    ran = succeeded(fategen("verify", "proxy", "--from", "registry", "--format", "json", cwd=one_fails))
     checks = {(result["platform"], result["check"]) for result in json.loads(ran.out)}
     assert {("linux/amd64", "port 9370"), ("linux/amd64", "size"), ("linux/arm64", "size")} <= checks
     assert "starting proxy; not started: linux/arm64" in ran.err
     assert nothing_is_left(one_fails)
 
 
-def test_what_was_verified_is_tagged_although_a_source_changed_meanwhile(own_sample: Path, registry: str) -> None:
-    project = Project(own_sample, registry)
-    with starting(project, "bake", "python", "--push", "--verify", "--format", "json") as process:
+def test_what_was_verified_is_tagged_although_a_source_changed_meanwhile(own_sample: Path) -> None:
+    with starting(own_sample, "bake", "python", "--push", "--verify", "--format", "json") as process:
         with (own_sample.parent / "sources/fate/fate_flow/fate_flow_server.py").open("a", encoding="utf-8") as file:
             file.write("# changed\n")
         out, _ = process.communicate(timeout=300)
@@ -313,10 +298,10 @@ def test_what_was_verified_is_tagged_although_a_source_changed_meanwhile(own_sam
     assert changed.code == 2 and "already points to another image" in changed.err
 
 
-def test_the_next_run_removes_what_a_killed_one_left(one_fails: Project) -> None:
-    succeeded(one_fails.run("bake", "proxy", "--push", "--overwrite", "-q"))
+def test_the_next_run_removes_what_a_killed_one_left(one_fails: Path) -> None:
+    succeeded(fategen("bake", "proxy", "--push", "--overwrite", "-q", cwd=one_fails))
     with starting(one_fails, "verify", "proxy", "--from", "registry") as process:
         process.kill()
-    assert docker(*of_verify(one_fails)[2])
-    succeeded(one_fails.run("verify", "proxy", "--from", "registry", "-q"))
+    assert left(one_fails)[2]
+    succeeded(fategen("verify", "proxy", "--from", "registry", "-q", cwd=one_fails))
     assert nothing_is_left(one_fails)
