@@ -23,17 +23,15 @@ SIZE, COUNT = 300_000, 8
 """Bytes of each image's own layer, which nothing compresses, and how many images a bundle has."""
 
 
-def bundle_of(directory: Path, release: int) -> Path:
-    """Eight images; each release has other bytes."""
-    dice = random.Random(release)
-    images = [image(directory / str(release), name, BASE, {f"opt/{name}": dice.randbytes(SIZE)}) for name in "abcdefgh"]
-    return save(images, directory / f"{release}.fate.tar", name="fate").path
-
-
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    directory = tmp_path_factory.mktemp("bundles")
-    return [bundle_of(directory, release) for release in (1, 2)]
+    """Two releases of eight images; each has other bytes."""
+    found = []
+    for release in (1, 2):
+        directory, dice = tmp_path_factory.mktemp("bundles"), random.Random(release)
+        images = [image(directory, name, BASE, {f"opt/{name}": dice.randbytes(SIZE)}) for name in "abcdefgh"]
+        found.append(save(images, directory / "fate.tar", name="fate").path)
+    return found
 
 
 class Release:
@@ -137,56 +135,49 @@ def test_what_was_killed_while_it_uploaded_has_written_no_tag_and_goes_on(releas
     assert release.line.uploaded - release.sent < COUNT * SIZE + 5 * SIZE, sent
 
 
-def test_a_finished_release_is_built_again_only_if_it_could_be_another(own_sample: Path) -> None:
+TYPES = ("--set", "MEDIA_TYPES=docker")
+
+
+def push(project: Path, *more: str) -> Ran:
+    return fategen("bake", "roll", "--push", "--allow-dirty", "--format", "json", *more, cwd=project)
+
+
+def test_a_finished_release_is_built_again_only_if_it_could_be_another(own_sample: Path, registry: str) -> None:
     unchanged = "unchanged since the last push, and still in the registry: not built again"
-
-    def push(*more: str) -> Ran:
-        return fategen("bake", "roll", "--push", "--allow-dirty", "--format", "json", *more, cwd=own_sample)
-
-    first, second = succeeded(push("--overwrite")), succeeded(push())
+    first, second = succeeded(push(own_sample, "--overwrite")), succeeded(push(own_sample))
     assert unchanged not in first.err and unchanged in second.err
-    assert json.loads(first.out)[0]["digest"] == json.loads(second.out)[0]["digest"]
-    succeeded(push("--set", "TAG=another"))
-    assert unchanged in succeeded(push()).err, "another push between them does not matter"
+    [built] = json.loads(first.out)
+    assert built["digest"] == json.loads(second.out)[0]["digest"]
+    succeeded(push(own_sample, "--set", "TAG=another"))
+    assert unchanged in succeeded(push(own_sample)).err, "another push between them does not matter"
+    # what a clean-up of the registry took is sent again
+    repository = built["references"][0].partition("/")[2].rpartition(":")[0]
+    lost = f"{repository}/manifests/{built['manifests']['linux/arm64']}"
+    urllib.request.urlopen(urllib.request.Request(f"http://{registry}/v2/{lost}", method="DELETE"), timeout=10).close()
+    assert unchanged not in succeeded(push(own_sample)).err
+    assert registry_get(registry, lost)
     (own_sample.parent / "sources/fate/new.txt").write_text("a local source has another file")
-    built = succeeded(push())
-    assert unchanged not in built.err and json.loads(built.out)[0]["state"] == "was there"
-    types = ("--set", "MEDIA_TYPES=docker")
-    for other in (push(*types), succeeded(push(*types, "--overwrite")) and push()):
+    again = succeeded(push(own_sample))
+    assert unchanged not in again.err and json.loads(again.out)[0]["state"] == "was there"
+    for other in (push(own_sample, *TYPES), succeeded(push(own_sample, *TYPES, "--overwrite")) and push(own_sample)):
         assert other.code == 2 and "already points to another image" in other.err
 
 
-def test_what_a_clean_up_of_the_registry_took_from_a_release_is_sent_again(own_sample: Path, registry: str) -> None:
-    push = ("bake", "roll", "--push", "--allow-dirty", "--format", "json")
-    [built] = json.loads(succeeded(fategen(*push, cwd=own_sample)).out)
-    path = f"http://{registry}/v2/{built['references'][0].partition('/')[2].rpartition(':')[0]}/manifests/"
-    lost = path + built["manifests"]["linux/arm64"]
-    urllib.request.urlopen(urllib.request.Request(lost, method="DELETE"), timeout=10).close()
-    succeeded(fategen(*push, cwd=own_sample))
-    with urllib.request.urlopen(urllib.request.Request(lost, headers={"Accept": ACCEPT}), timeout=10) as answer:
-        assert answer.status == 200
-
-
 @pytest.mark.full
-def test_docker_media_types_for_registries_that_refuse_oci(own_sample: Path, registry: str, tmp_path: Path) -> None:
-    types = ("--set", "MEDIA_TYPES=docker")
-    push = ("bake", "roll", "--push", "--allow-dirty", "--format", "json", *types)
-    [built] = json.loads(succeeded(fategen(*push, cwd=own_sample)).out)
+def test_docker_media_types_for_registries_that_refuse_oci(own_sample: Path, registry: str) -> None:
+    [built] = json.loads(succeeded(push(own_sample, *TYPES)).out)
     [reference] = built["references"]
     path = reference.partition("/")[2].rpartition(":")[0]
     index = registry_get(registry, f"{path}/manifests/{built['digest']}")
-    assert "vnd.oci" not in json.dumps(index) and len(index["manifests"]) == 2  # type: ignore[call-overload, index]
-    for entry in index["manifests"]:  # type: ignore[call-overload, index]
+    assert "vnd.oci" not in json.dumps(index) and len(index["manifests"]) == 2
+    for entry in index["manifests"]:
         assert "vnd.oci" not in json.dumps(registry_get(registry, f"{path}/manifests/{entry['digest']}"))
     docker("-H", os.environ["FATEGEN_SANDBOX_DOCKER20"], "pull", "--quiet", reference)
     by_address = reference.replace("localhost", "127.0.0.1")  # podman here has no /etc/hosts
     subprocess.run(["podman", "pull", "--quiet", "--tls-verify=false", by_address], check=True)
     subprocess.run(["podman", "image", "rm", by_address], check=True)
-    file = tmp_path / "roll.fate.tar"
-    succeeded(
-        fategen("bundle", "save", "--from", "registry", "--image", "roll", "-o", str(file), *types, cwd=own_sample)
-    )
-    loaded = succeeded(fategen("bundle", "load", str(file), cwd=own_sample))
-    assert reference in loaded.out
-    pushed = fategen("bundle", "push", str(file), f"{registry}/{path.rpartition('/')[0]}-docker", cwd=own_sample)
-    assert "roll" in succeeded(pushed).out
+    save = ("bundle", "save", "--from", "registry", "--image", "roll", "-o", "roll.fate.tar", *TYPES)
+    succeeded(fategen(*save, cwd=own_sample))
+    assert reference in succeeded(fategen("bundle", "load", "roll.fate.tar", cwd=own_sample)).out
+    elsewhere = f"{registry}/{path.rpartition('/')[0]}-docker"
+    assert "roll" in succeeded(fategen("bundle", "push", "roll.fate.tar", elsewhere, cwd=own_sample)).out
