@@ -22,7 +22,7 @@ _REPOSITORY = re.compile(r"/v2/(?P<name>[a-z0-9._/-]+?)/(?:blobs|manifests|tags)
 
 @dataclass
 class Harbor(Loopback):
-    """``accounts`` have a password and whether they may push; ``projects`` exist. Both may change while it runs.
+    """``accounts`` have a password and whether they may push; they may change while it runs. Its project is ``fate``.
 
     It has ``tokens`` by account; where ``refresh`` has identity tokens it is another registry, which exchanges them
     (OAuth2).
@@ -31,7 +31,6 @@ class Harbor(Loopback):
     accounts: dict[str, tuple[str, bool]] = field(
         default_factory=lambda: {"writer": ("right-horse", True), "reader": ("right-mule", False)}
     )
-    projects: set[str] = field(default_factory=lambda: {"fate"})
     auth: Literal["bearer", "basic"] = "bearer"
     tokens: dict[str, str] = field(default_factory=dict)
     refresh: dict[str, str] = field(default_factory=dict)
@@ -60,7 +59,7 @@ class _Handler(Handler):
         if "Authorization" not in self.headers and action == "pull":
             return self.challenge("authorize header needed", name, action)
         project = name.split("/")[0]
-        if project not in harbor.projects:
+        if project != "fate":
             return self.error(401, "UNAUTHORIZED", f"project {project} not found", challenge="")
         if not account or (action == "push" and not harbor.accounts[account][1]):
             return self.challenge(f"unauthorized to access repository: {name}, action: {action}", name, action)
