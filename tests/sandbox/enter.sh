@@ -47,7 +47,8 @@ while :; do
     pid=$!
     until wait $pid; code=$?; ! kill -0 $pid 2> /dev/null; do :; done
     if [ -n "$stop" ] || [ $(($(date +%s) - start)) -lt 5 ]; then exit $code; fi
-    while kill -s KILL -- -1 2> /dev/null; do sleep 0.1; done # a build step that lives on holds the lock of a cache mount
+    # a build step that lives on holds the lock of a cache mount; below tini as pid 1, -1 is this namespace alone
+    while [ "$PPID" = 1 ] && kill -s KILL -- -1 2> /dev/null; do sleep 0.1; done
     echo "sandbox: $1 ended with exit code $code and is started again" >&2
 done'
 exec tini -- sh -c "$keep" keep "$@"
