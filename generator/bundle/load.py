@@ -193,7 +193,7 @@ def renamed(index: BundleIndex, prefix: str, where: str) -> BundleIndex:
     for image in index.images:
         names = {f"{prefix.rstrip('/')}/{index.own_name(name)}:{name.rpartition(':')[2]}" for name in image.references}
         try:
-            references = tuple(sorted(map(reference.normalize, names)))
+            references = tuple(sorted(map(reference.normalize, sorted(names))))
         except ValueError as error:
             raise InputError(Problem(where, str(error))) from None
         for name in references:

@@ -155,13 +155,18 @@ def test_a_damaged_header_in_a_base_does_not_matter(chain: Chain, tmp_path: Path
     assert torn.sent == whole.sent
 
 
+def named(path: Path, *names: str) -> list[Image]:
+    images = {image.label: image for image in index(path).images}
+    return [images[name] for name in names]
+
+
 def chains(path: Path, *names: str) -> Present:
-    images = [i.platform_images[0] for i in index(path).images if i.label in names]
+    images = [image.platform_images[0] for image in named(path, *names)]
     return Present(chains=frozenset(tuple(layer.diff_id for layer in image.layers) for image in images))
 
 
 def manifests(path: Path, *names: str) -> Present:
-    return Present(manifests=frozenset(i.target.digest for i in index(path).images if i.label in names))
+    return Present(manifests=frozenset(image.target.digest for image in named(path, *names)))
 
 
 def test_of_a_delta_and_its_base_only_what_the_engine_lacks_is_sent(chain: Chain) -> None:

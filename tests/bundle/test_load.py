@@ -69,9 +69,10 @@ class Recorder(Engine):
         }
         for item in self.json("manifest.json"):
             layers = [] if self.fault == "no layers" else self.json(item["Config"])["rootfs"]["diff_ids"]
-            config = "sha256:" + item["Config"].rpartition("/")[2]
+            digest = "sha256:" + item["Config"].rpartition("/")[2]
+            if self.containerd_store:
+                [digest] = {digests[name] for name in item["RepoTags"]}
             for name in item["RepoTags"]:
-                digest = digests[name] if self.containerd_store else config
                 self.names[name] = EngineImage(OTHER if self.fault == "other id" else digest, tuple(layers))
         if self.fault == "fails after naming":
             raise EngineError("docker load failed: invalid diffID")

@@ -12,9 +12,10 @@ from generator.bundle.load import choose, load, renamed
 from generator.bundle.reader import inspect
 from generator.bundle.save import save
 from generator.errors import InputError
+from generator.images.layout import SourceImage
 from generator.images.strictjson import Malformed
 from tests.bundle.conftest import Made
-from tests.bundle.layouts import image, own
+from tests.bundle.layouts import BASE, image, own
 from tests.bundle.test_load import Recorder
 
 TEAM = "localhost:5000/team"
@@ -75,7 +76,7 @@ def test_an_engine_gets_the_new_names_of_what_is_chosen(made: Made, file: Path, 
     expected = [f"10.0.0.5:8443/mirror/{name}" for name in ("a:1.0", "a:latest", "b:1.0")]
     entries = engine.json("index.json")["manifests"]
     assert sorted(engine.names) == [entry["annotations"]["io.containerd.image.name"] for entry in entries] == expected
-    with pytest.raises(InputError, match="--retag"):
+    with pytest.raises(InputError, match=r'--retag: "a b/a:1\.0" is not an image reference'):
         load(file, unasked := Recorder(), retag="a b")
     assert not unasked.sent
 
@@ -84,7 +85,7 @@ def test_an_engine_gets_the_new_names_of_what_is_chosen(made: Made, file: Path, 
     ("prefix", "message"),
     [
         ("localhost:5000/p", r"two images would be named localhost:5000/p/x:1\.0: fgtest/x:1\.0 and other/x:1\.0"),
-        *((prefix, "--retag") for prefix in ("UPPER/x", "a b", "-x")),
+        *((prefix, rf'--retag: "{prefix}/x:1\.0" is not an image reference') for prefix in ("UPPER/x", "a b", "-x")),
     ],
 )
 def test_a_prefix_under_which_images_cannot_be_named_is_refused(made: Made, prefix: str, message: str) -> None:
@@ -92,6 +93,17 @@ def test_a_prefix_under_which_images_cannot_be_named_is_refused(made: Made, pref
     first, second = replace(a, references=("docker.io/fgtest/x:1.0",)), ("docker.io/other/x:1.0",)
     with pytest.raises(InputError, match=message):
         renamed(BundleIndex("two", (first, replace(b, references=second))), prefix, "--retag")
-    # equal images may have one name
-    equal = renamed(BundleIndex("two", (first, replace(a, references=second))), "localhost:5000/p", "--retag")
-    assert [image.references for image in equal.images] == [("localhost:5000/p/x:1.0",)]
+
+
+def test_two_images_under_one_name_are_sent_as_one_or_not_at_all(tmp_path: Path) -> None:
+    first = image(tmp_path, "x", BASE)
+    for other, names in ((first, ["localhost:5000/p/x:1.0"]), (image(tmp_path / "other", "x", own("other")), [])):
+        second = SourceImage(("other/x:1.0",), other.layout, other.platforms)
+        file, engine = save([first, second], tmp_path / "two", name="two").path, Recorder()
+        if names:
+            load(file, engine, retag="localhost:5000/p")
+            assert len(engine.json("index.json")["manifests"]) == 1
+        else:
+            with pytest.raises(InputError, match="two images would be named"):
+                load(file, engine, retag="localhost:5000/p")
+        assert [*engine.names] == names and bool(engine.sent) == bool(names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,21 @@ def test_every_digest_is_kept_and_every_name(registry: Loopback, made: Made, fil
         manifests = {pushed_image.target.digest, *pushed_image.manifests.values()}
         blobs = {blob.digest for blob in pushed_image.blobs()} - manifests
         assert blobs == set(registry.blobs[f"inside/fate/{pushed_image.label}"])
+
+
+def test_paths_below_the_bundle_s_prefix_stay_and_two_images_with_one_name_are_told_apart(
+    registry: Loopback, tmp_path: Path
+) -> None:
+    names = {name: f"localhost:5000/team/{name}/a:1.0" for name in ("one", "two")}
+    images = [replace(image(tmp_path / name, "a", own(name)), references=(full,)) for name, full in names.items()]
+    kept = save(images, tmp_path / "kept.tar", name="kept", prefix="localhost:5000/team").path
+    assert {done.publication.path for done in send(registry, kept)} == {"inside/fate/one/a", "inside/fate/two/a"}
+    registry.asked.clear()
+    lost = save(images, tmp_path / "lost.tar", name="lost").path
+    both = r"would be named \S+/inside/fate/a:1\.0: \S+/one/a:1\.0 and \S+/two/a:1\.0"
+    with pytest.raises(InputError, match=f"REGISTRY/PREFIX: two images {both}"):
+        send(registry, lost)
+    assert not registry.asked
 
 
 def test_what_images_share_is_sent_once_and_mounted(registry: Loopback, made: Made, file: Path) -> None:

@@ -148,6 +148,8 @@ def test_what_to_copy_again_is_every_damaged_range_and_neighbours_are_one(made: 
     assert [d.reason == "is missing" for d in cut.damages] == [False] * 2 + [True] * 5
     lost = f"copy bytes {first.start}-{until}, {last.start + 5}-{len(data) - 1} again"
     assert cut.hint.startswith(f"{lost}, or the whole file; ")
+    at_content = f"copy bytes {first.start}-{until}, {last.start}-{len(data) - 1} again"
+    assert damaged(data[: last.start]).hint.startswith(f"{at_content}, or the whole file; ")
 
 
 def test_what_follows_a_bundle_is_no_part_of_it(made: Made) -> None:

@@ -112,6 +112,7 @@ def test_every_image_that_no_layout_has_is_named(fategen: Run) -> None:
         ("-o", "a\nb.tar", "-o: a?b.tar: expected a file name of printable characters"),
         ("-o", "b\udcff.tar", "expected a file name of printable characters"),
         ("-o", "x" * 235 + ".tar", "at most 238 bytes in UTF-8"),
+        ("-o", "null", "-o: null is a pipe or a device, not a file"),
         ("--base", "nowhere.fate.tar", "nowhere.fate.tar"),
     ],
 )
@@ -119,6 +120,7 @@ def test_a_wrong_file_is_told_before_the_project_is_read(
     option: str, value: str, message: str, tmp_path: Path, save: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "there").mkdir()
+    (tmp_path / "null").symlink_to(os.devnull)
     monkeypatch.chdir(tmp_path)
     code, _, printed = save(option, value)
     assert code == 2 and message in printed
@@ -127,12 +129,18 @@ def test_a_wrong_file_is_told_before_the_project_is_read(
 
 def test_a_pipe_or_a_device_is_not_replaced_also_under_the_default_name(project: Path, save: Run) -> None:
     os.mkfifo("fate-proxy-roll-1.3-linux-amd64.fate.tar")
+    os.mkfifo("pipe")
     Path("link").symlink_to(os.devnull)
-    for output, args in (("fate-proxy-roll-1.3-linux-amd64.fate.tar", ()), ("link", ("-o", "link"))):
+    default = ("fate-proxy-roll-1.3-linux-amd64.fate.tar", ())
+    for output, args in (default, ("pipe", ("-o", "pipe")), ("link", ("-o", "link"))):
         code, _, printed = save(*args)
         assert code == 2 and f"-o: {output} is a pipe or a device, not a file" in printed
         assert "next: -o - writes to standard output, into any pipe" in printed
-    assert Path("link").is_symlink() and [path.is_fifo() for path in project.glob("*.fate.tar")] == [True]
+    assert (
+        Path("link").is_symlink()
+        and Path("pipe").is_fifo()
+        and [path.is_fifo() for path in project.glob("*.fate.tar")] == [True]
+    )
 
 
 @pytest.mark.parametrize(
@@ -169,6 +177,10 @@ def test_another_file_or_signature_that_was_there_is_told_and_the_same_file_is_n
     (project / "x.fate.tar.sig").touch()
     assert save("-o", "x.fate.tar")[2].startswith("removed x.fate.tar.sig, which signed the previous file")
     assert not (project / "x.fate.tar.sig").exists()
+    # also that of a file that is gone
+    (project / "y.fate.tar.sig").touch()
+    assert save("-o", "y.fate.tar")[2].startswith("removed y.fate.tar.sig, which signed the previous file")
+    assert not (project / "y.fate.tar.sig").exists()
 
 
 def engine(platform: str, store: Literal["containerd", "graphdriver"] = "containerd") -> Engine:

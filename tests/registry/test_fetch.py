@@ -293,14 +293,14 @@ def room(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
 
 def test_one_line_of_progress_at_a_time(registry: Loopback, tmp_path: Path) -> None:
     told: list[str] = []
-    go_on, _ = hold_back(registry, *layers_of(registry, "b", "a"))
+    go_on, waited = hold_back(registry, *layers_of(registry, "b", "a"))
     with start(wanted(registry, "b", "a"), tmp_path) as fetched:
         saving = fetched.after(lambda what, done, total: told.append(what))
         saving("early", 1, 2)
         go_on.set()
         fetched.finish()
         saving("late", 2, 2)
-    assert told == ["late"]
+    assert told == ["late"] and waited == [True]
 
 
 def test_after_a_layer_that_fails_no_other_is_asked_for(registry: Loopback, tmp_path: Path) -> None:

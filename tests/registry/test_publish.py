@@ -340,6 +340,12 @@ def test_a_name_never_loses_a_platform(site: Site) -> None:
     site.publish([image("a", "1", ("amd64", "arm64"))], overwrite=True)
 
 
+def test_new_tags_are_deleted_after_a_refused_one(site: Site) -> None:
+    error = site.fails("1", refusing(403, "c"), match=r"/fate/a:1\.0 → nothing \(as before\)")
+    assert "/fate/b:1.0 → nothing (as before)" in error.message
+    assert site.tags() == ["", "", ""] and not site.state.exists()
+
+
 def test_a_registry_that_calls_a_manifest_otherwise_is_not_believed_and_new_tags_are_deleted(site: Site) -> None:
     other = {"Docker-Content-Digest": "sha256:" + "0" * 64}
     error = site.fails("1", says("PUT /fate/b/manifests/1.0$", 201, headers=other), match="reports it as sha256:000")
