@@ -47,10 +47,11 @@ def test_ascii_where_the_stream_has_no_unicode(monkeypatch: pytest.MonkeyPatch, 
         ([(10, "egg: layer sha256:" + "ab" * 32, 0, 100_000_000), (12, "egg", 40_000_000, 100_000_000)],
          ["checking   0 %  0 B of 100 MB  egg: layer abababababab",
           "checking  40 %  40 MB of 100 MB  20 MB/s  3.0 s left  egg"]),
+        ([(12, "", 40_000_000, 100_000_000)], ["checking  40 %  40 MB of 100 MB  20 MB/s  3.0 s left  "]),
         ([(12, "egg", 40_000_000, 0)], ["checking  40 MB  20 MB/s  egg"]),
         ([(10, "egg", 1, 0), (10.05, "egg", 2, 0), (10.2, "egg", 3, 0)], ["checking  1 B  egg", "checking  3 B  egg"]),
     ],
-    ids=["bytes, total, rate and time left", "a length that is unknown", "ten times a second at most"],
+    ids=["bytes, total, rate and time left", "the end", "a length that is unknown", "ten times a second at most"],
 )  # fmt: skip
 def test_the_line_tells_what_is_done_and_is_wiped(
     monkeypatch: pytest.MonkeyPatch, shown: list[tuple[float, str, int, int]], lines: list[str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -227,6 +228,17 @@ def test_load_needs_an_engine_that_keeps_what_is_built(plan: Plan) -> None:
     assert not build_problems(build_of(plan, "egg", output="load"), facts_of(store="graphdriver")), (
         "it has one platform"
     )
+
+
+def test_the_doctor_has_a_build_of_all_images_in_mind(project_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(load(Project(project_dir)).drift(), project_dir)
+    old = facts_of("linux/amd64", store="graphdriver")
+    answers = Answers(old.engine, old.buildx, old.builder, NO_BUILDER)
+    monkeypatch.setattr("generator.bake.checks.find_docker", lambda: None)
+    monkeypatch.setattr("generator.bake.checks.asking", lambda _: contextlib.nullcontext(lambda: answers))
+    monkeypatch.setattr("generator.bake.publish.registry_checks", lambda *_: [])
+    found = {check.name: check.state for check in examine(project_dir, {})}
+    assert (found["builder"], found["linux/arm64"]) == ("missing", "note")
 
 
 def test_the_command_for_a_builder_knows_the_site() -> None:

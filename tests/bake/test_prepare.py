@@ -97,7 +97,8 @@ def test_a_provenance_has_no_build_arguments_where_a_proxy_has_a_password(
     tmp_path: Path, settings: dict[str, object], options: dict[str, object], smaller: bool
 ) -> None:
     context = made(tmp_path, plan_of(**settings), facts_of(), **options)
-    assert ("*.attest=type=provenance,mode=min" in context.command) is smaller
+    attests = [word for word in context.command if word.startswith("*.attest")]
+    assert attests == (["*.attest=type=provenance,mode=min"] if smaller else [])
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,7 @@ def test_where_buildx_would_refuse_the_build_the_cache_is_left_out(
     context = made(tmp_path, plan_of(cache_to=cache), facts_of(driver=driver, store=store))
     assert ("*.cache-to=" in context.command) is left_out
     said = capsys.readouterr().err
-    assert ("CACHE_TO is ignored" in said and "docker buildx create" in said) is left_out
+    assert ("CACHE_TO is ignored" in said, "docker buildx create" in said) == (left_out, left_out)
 
 
 def test_a_manual_edit_is_told_where_it_belongs_and_a_changed_env_is_none(project_dir: Path) -> None:

@@ -54,6 +54,14 @@ def test_a_terminal_with_few_lines_shows_what_runs(plan: Plan) -> None:
     assert "RUN make" in "\n".join(Terminal(plan, "all", lines=5).show(step(last, started=1.0)))
 
 
+def test_a_recorded_run_ends_with_a_mark_for_each_image(plan: Plan) -> None:
+    reader, _ = fed(recorded("rawjson-0.13.1-built.txt"))
+    rows = image_rows(job_of(plan, "federation", "egg"), reader.steps.values(), NOW, final=True)
+    assert [(row.image, row.mark) for row in rows] == [
+        ("packages", "✓"), ("base-image", "·"), ("federation", "✓"), ("egg", "✓"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("image", "line"),
     [

@@ -200,7 +200,9 @@ def test_problems_of_several_files_are_not_said_to_be_in_one() -> None:
     assert [p.where for p in caught.value.problems] == [".env:4", ".env.local:1", "--set"]
 
 
-@pytest.mark.parametrize("key", ["TAG", "PIP_INDEX_URL", "FATE_SOURCE", "MY_OWN", "CACHE_TO"])
+@pytest.mark.parametrize(
+    "key", ["TAG", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "APT_MIRROR", "FATE_SOURCE", "MY_OWN", "CACHE_TO"]
+)
 def test_env_local_may_hold_only_what_is_never_rendered(key: str) -> None:
     assert problem("", local_text=f"\n{key}=https://user:hunter2@h/") == (
         f".env.local:2: {key}: is not allowed in .env.local: only bake reads that file, so it may have only "
@@ -273,6 +275,7 @@ def test_the_sample_is_a_good_file_with_the_defaults() -> None:
     settings, warnings = parse_settings(KEYS.sample_env(), KEYS)
     assert (settings, warnings) == (Settings("federatedai", "1.3.0-release", "1.3.0-release", "1.3.0"), ())
     assert parse_settings(KEYS.sample_env(PREFIX="r.io/x"), KEYS)[0].prefix == "r.io/x"
+    assert parsed() == Settings("federatedai", "b", "t", "1.3.0"), "three keys are enough"
 
 
 def test_a_sample_with_every_line_in_use_says_the_same() -> None:

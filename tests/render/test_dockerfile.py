@@ -45,6 +45,7 @@ def test_every_image_that_a_dockerfile_takes_is_seen(text: str, names: list[str]
 def test_a_stage_has_a_name_in_lower_case_or_none() -> None:
     text = "FROM x AS Build\nFROM y\nCOPY --from=build a b"
     assert list(names_in(text)) == [("x", "build"), ("y", ""), ("build", None)]
+    assert list(names_in("RUN echo 'a <<EOF'\nFROM a AS b")) == [("a", "b")]
 
 
 @pytest.mark.parametrize(

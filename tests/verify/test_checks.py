@@ -245,6 +245,7 @@ def test_what_is_for_another_platform_is_found_and_nothing_else(name: str) -> No
     said = said_of(*layers, platform=f"linux/{architecture}", path="/z:relative::/gone")
     expected = (not found, found or f"ELF for {architecture}")
     assert [(result.ok, result.found) for result in said] == ([] if found is None else [expected])
+    assert all(result.expected == f"ELF for {architecture}" for result in said)
     assert all(bool(result.next) == bool(found) for result in said)
 
 
