@@ -118,9 +118,10 @@ class Mutator:
             value = json.loads(right)
         except (ValueError, RecursionError):
             return members
-        content = (
-            encode(self._value(value)) if self.random.random() < 0.9 else self.random.choice(self._documents)(right)
-        )
+        # as ``encode``, which refuses the infinity that a flipped digit makes of a number
+        content = json.dumps(self._value(value), sort_keys=True, separators=(",", ":")).encode("ascii")
+        if self.random.random() < 0.1:
+            content = self.random.choice(self._documents)(right)
         head = members[at][:124] + b"%011o\0" % len(content) + members[at][136:512]
         members[at] = sealed(head) + content + bytes(-len(content) % 512)
         return members
@@ -133,9 +134,9 @@ class Mutator:
             index, *others = made.members
             member = self.random.choice([index, *(m for m in others if m.role in ("index", "manifest", "config"))])
             value = self._value(json.loads(made.content(member.name)))
+            content = encode(value)
         except (BundleError, ValueError, RecursionError):
             return data
-        content = encode(value)
 
         def change(document: Any) -> None:
             if member is index and isinstance(value, dict):
