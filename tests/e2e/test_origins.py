@@ -12,6 +12,7 @@ import pytest
 from generator.bundle.sources import fill_layouts
 from generator.docker.process import find_docker
 from generator.images.layout import SourceImage
+from tests.e2e.checkouts import NAMES, make_checkout
 from tests.e2e.conftest import fategen, make_project, start, succeeded
 
 CHOSEN = ("--image", "roll", "--image", "python", "-q")
@@ -19,12 +20,19 @@ CHOSEN = ("--image", "roll", "--image", "python", "-q")
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose roll and python are in the engine, and their bundle by way of bake."""
+    """A project whose roll and python are in the engine, and their bundle by way of bake.
+
+    An image of sources without a commit has the time of its steps, which a test beside this one may run again.
+    """
+    directory = tmp_path_factory.mktemp("origins")
+    for name in NAMES:
+        make_checkout(name, directory / "sources" / name)
     project = make_project(
-        tmp_path_factory.mktemp("origins"),
+        directory / "project",
         ("bake", "roll", "python", "--load", "--platform", "linux/amd64"),
         ("bundle", "save", *CHOSEN, "-o", "bake.fate.tar"),
         namespace=f"origins-{os.getpid()}",
+        sample=directory / "sources",
     )
     shutil.move(project / ".fategen/layouts", project / "layouts")
     return project
