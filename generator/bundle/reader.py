@@ -379,14 +379,14 @@ def verify_rest(bundle: Bundle, progress: Progress = quiet) -> None:
         try:
             for _ in checker.member(member, bundle.stream.at(member.offset)):
                 pass
-        except DamagedError:
-            # it was cut while it is read; what other threads find is listed too
-            checker.damages.append(Damage(member.label, member.images, member.offset, member.end, _MISSING))
         except BundleError as error:
-            # a bad sector is one damaged place among others
-            if not isinstance(error.__cause__, OSError):
+            # one damaged place among others: a bad sector, or the file was cut while it is read
+            if isinstance(error.__cause__, OSError):
+                reason = f"cannot be read: {error.__cause__.strerror}"
+            elif isinstance(error, DamagedError):
+                reason = _MISSING
+            else:
                 raise
-            reason = f"cannot be read: {error.__cause__.strerror}"
             checker.damages.append(Damage(member.label, member.images, member.offset, member.end, reason))
 
     whole = [member for member in bundle.members[1:] if member.end <= bundle.file_size]
